@@ -1,0 +1,1 @@
+"""See what every unit of a convolutional network has learnt."""
