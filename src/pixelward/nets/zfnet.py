@@ -7,12 +7,19 @@ give its map sizes 110, 55, 26, 13, 6 (the pools round up).
 
 from __future__ import annotations
 
+import copy
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from pixelward.errors import PixelwardError
+
+# float16, keys conv1.weight ... fc8.bias; beside it a .json record of data, recipe, accuracy and preprocessing.
+WEIGHTS = Path(__file__).with_name("zfnet64.safetensors")
 
 
 @dataclass(frozen=True)
@@ -97,11 +104,37 @@ def build(architecture: Architecture, *, batch_norm: bool = False, dropout: floa
     return nn.Sequential(layers)
 
 
+def zfnet() -> nn.Sequential:
+    """The paper's network for 224x224 pictures, untrained, in evaluation mode (PAPER C1: 62,357,608 parameters)."""
+    return build(ZFNET).eval()
+
+
+def zfnet64() -> nn.Sequential:
+    """The trained network of this package for 64x64 pictures, float32, in evaluation mode.
+
+    Its `preprocess` is a dict of how a picture becomes its input. Raises PixelwardError where the package came
+    without its weights.
+    """
+    from safetensors.torch import load_file
+
+    if not WEIGHTS.exists():
+        raise PixelwardError(
+            given=f"an installation without {WEIGHTS.name}",
+            allowed="a package that holds its trained weights",
+            next_step="install pixelward again, or name other weights with --weights",
+        )
+    net = build(ZFNET64).eval()
+    net.load_state_dict(load_file(WEIGHTS))  # float16 in the file, widened as it is copied
+    vars(net)["preprocess"] = json.loads(WEIGHTS.with_suffix(".json").read_text("utf-8"))["preprocess"]
+    return net
+
+
 def fold_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """A copy without batch norm that computes the same function as `net` in evaluation mode.
+    """A copy without batch norm that computes the same function as `net` in evaluation mode; `net` stays as it is.
 
     Every batch norm must follow a convolution directly; its scale and shift are moved into it.
     """
+    net = copy.deepcopy(net).eval()
     folded: OrderedDict[str, nn.Module] = OrderedDict()
     previous = ""
     for name, layer in net.named_children():
@@ -114,4 +147,6 @@ def fold_batch_norm(net: nn.Sequential) -> nn.Sequential:
 
 
 def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    return torch.nn.utils.fuse_conv_bn_eval(convolution.eval(), norm.eval())  # type: ignore[no-any-return, type-var]
+    if not isinstance(convolution, nn.Conv2d):
+        raise TypeError(f"batch norm after {type(convolution).__name__}; only one after a convolution can be folded")
+    return torch.nn.utils.fuse_conv_bn_eval(convolution, norm)
