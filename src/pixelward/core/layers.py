@@ -1,0 +1,186 @@
+"""The layers of a network: which there are, and how to watch them while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pixelward.core import nodes
+from pixelward.core.addresses import Address, parse
+from pixelward.core.fields import Extent, extents
+from pixelward.core.nodes import Edge
+from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
+from pixelward.core.sentinel import Counts, function_name
+from pixelward.core.trace import Pass, known_address, not_found
+from pixelward.errors import PixelwardError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tensor of maps, or a vector, of a network for pictures of one size.
+
+    shape: (C, H, W) or (C,). field: the pixels that can change a unit's value; reach: those that its signal can
+    arrive at; stride: pixels between neighbouring units, None where the field has no bound. location: where the
+    tensor comes to be; for a `:relu` address that is the rectifier's own output.
+    """
+
+    address: str
+    aliases: tuple[str, ...]
+    channels: int
+    shape: tuple[int, ...]
+    field: Extent
+    reach: Extent
+    stride: tuple[int, int] | None
+    location: Address
+
+
+def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
+    """The default layers: for every convolution call, its rectified output where there is one, else its output.
+
+    size: (height, width) of the prepared pictures. In order of execution; a tensor is listed once.
+    """
+    survey = Survey(net, size, channels)
+    return survey.described(survey.convolutions())
+
+
+def find_layers(
+    net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3
+) -> list[Layer]:
+    """The layers of these addresses, in order of execution. Raises PixelwardError for one that is not there."""
+    survey = Survey(net, size, channels)
+    return survey.described([survey.edge(text) for text in addresses])
+
+
+class Survey:
+    """One full pass over a grey picture: every address, the tensor that it means, and the plan below all of them."""
+
+    def __init__(self, net: nn.Module, size: tuple[int, int], channels: int) -> None:
+        parameter = next(net.parameters(), torch.zeros(()))
+        dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+        picture = torch.zeros(1, channels, *size, dtype=dtype, device=parameter.device)
+        with Pass(net, picture) as forward:
+            forward.run(lambda address, tensor: None)
+            self._forward = forward
+            self._net = net
+            edges = list(dict.fromkeys(forward.outputs.values()))
+            self.plan, self._numbers = nodes.read(edges, forward.picture, forward.notes())
+        self._size = size
+        self._addresses: dict[Edge, list[Address]] = {}
+        for address, edge in forward.outputs.items():
+            if edge in self._numbers:
+                self._addresses.setdefault(edge, []).append(address)
+        self._rectified = self._rectifiers()
+
+    def _rectifiers(self) -> dict[Address, Edge]:
+        """`:relu` addresses, each with the earliest rectifier that its module's output reaches."""
+        found: dict[Address, Edge] = {}
+        for edge in self._addresses:
+            for below in self._forward.before_rectifier(edge[0]):
+                for address in self._addresses.get(below, ()):
+                    if address.function is None:
+                        found.setdefault(replace(address, relu=True), edge)
+        return found
+
+    def convolutions(self) -> list[Edge]:
+        """Edges of the default layers in order of execution."""
+        made_by_convolution = []
+        for edge, addresses in self._addresses.items():
+            if nodes.operation(edge[0]) == "Convolution":
+                owner = next((a for a in addresses if a.function is None), addresses[0])
+                made_by_convolution.append(self._rectified.get(replace(owner, relu=True), edge))
+        return list(dict.fromkeys(made_by_convolution))
+
+    def edge(self, text: str) -> Edge:
+        asked = known_address(parse(text), self._forward.modules)
+        found = self._rectified.get(asked) if asked.relu else self._forward.outputs.get(asked)
+        if found is None or found not in self._numbers:
+            raise not_found(text, asked, self._forward)
+        return found
+
+    def described(self, edges: Sequence[Edge]) -> list[Layer]:
+        order = {edge: number for number, edge in enumerate(self._addresses)}
+        rectified: dict[Edge, list[Address]] = {}
+        for address, edge in self._rectified.items():
+            rectified.setdefault(edge, []).append(address)
+        return [
+            self._describe(edge, rectified.get(edge, [])) for edge in sorted(set(edges), key=lambda edge: order[edge])
+        ]
+
+    def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
+        own = self._addresses[edge]
+        owned = [address for address in own if address.function is None]
+        executed = {address: number for number, address in enumerate(self._forward.outputs)}
+        names = sorted(rectified, key=lambda address: executed[address.base]) + (owned or own)
+        shape = self._forward.shapes[own[0]][1:]
+        field = extents(self.plan, self._numbers[edge]).get(0, Extent(None, None))
+        rows, columns = field.rows, field.columns
+        return Layer(
+            address=str(names[0]),
+            aliases=tuple(str(name) for name in names[1:]),
+            channels=shape[0],
+            shape=tuple(shape),
+            field=field,
+            reach=field,
+            stride=(rows.stride, columns.stride) if rows and columns else None,
+            location=owned[0] if owned else own[0],
+        )
+
+
+def observe(
+    net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Callable[[int, Tensor], None]
+) -> None:
+    """One forward pass without gradients, stopped after the last layer.
+
+    pictures: (N, C, H, W). `visit(index, tensor)` gets the tensor of `layers[index]`, (N, C, h, w) or (N, C), while
+    the network runs; it is valid during the call only, since a layer above may overwrite it in place.
+    """
+    net = unwrapped(net)
+    refuse_unreadable(net)
+    modules = Modules(net)
+    waiting = {layer.location: index for index, layer in enumerate(layers)}
+
+    def watch(address: Address, tensor: Tensor) -> None:
+        index = waiting.pop(address, None)
+        if index is not None:
+            visit(index, tensor)
+            if not waiting:
+                raise Done
+
+    with untouched(net), torch.no_grad(), modules.watched(watch):
+        if any(layer.location.function for layer in layers):
+            with _Functions(modules.running, watch):
+                run(net, pictures)
+        else:
+            run(net, pictures)
+    if waiting:
+        missing = ", ".join(repr(layers[index].address) for index in waiting.values())
+        raise PixelwardError(
+            given=f"layer {missing}, which did not run on this picture",
+            allowed="networks that take the same way for every picture",
+            next_step="choose layers that always run",
+        )
+
+
+class _Functions(TorchFunctionMode):
+    """Shows the results of torch functions under the addresses that a trace would give them."""
+
+    def __init__(self, where: Callable[[], str], watch: Callable[[Address, Tensor], None]) -> None:
+        super().__init__()
+        self._where = where
+        self._watch = watch
+        self._counts = Counts()
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        name, where = function_name(function), self._where()
+        count = self._counts.count(where, name)
+        result = function(*arguments, **(keywords or {}))
+        shown = result if isinstance(result, Tensor) else next(iter(arguments), None)
+        if isinstance(shown, Tensor):
+            self._watch(Address(where, function=name, count=count), shown)
+        return result
+

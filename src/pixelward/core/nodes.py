@@ -1,0 +1,427 @@
+"""The graph that autograd wrote, node by node, as steps of a plan.
+
+One table says which node is which kind of step and who reads it; a node without a row becomes a step of unknown
+kind, which only autograd's own rule may cross. Read of a node only what a rule needs: a saved tensor that was
+overwritten in place raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelward.core import rules
+from pixelward.core.plan import POINTWISE, Geometry, Plan, Step, Value
+
+Node = Any  # torch.autograd.graph.Node; its saved attributes are not typed
+Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node came from: the module's name, the function's name, its count there, and the function itself."""
+
+    where: str
+    name: str
+    count: int
+    function: object
+
+
+@dataclass(frozen=True, eq=False)
+class Composite:
+    """One function made of several nodes, taken as one step: its kind and the tensors that entered it."""
+
+    kind: str
+    inputs: tuple[Edge, ...]
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What was seen of the forward pass beside the graph, by node (see `sentinel.py`)."""
+
+    origins: Mapping[Node, Origin]
+    composites: Mapping[Node, Composite]
+    suspects: Mapping[Node, str]
+    escaped: tuple[int, str] | None  # from this sequence number on, results may depend on values read in Python
+
+
+def operation(node: Node) -> str:
+    """`ConvolutionBackward0` -> `Convolution`."""
+    return re.sub(r"Backward\d*$", "", type(node).__name__)
+
+
+def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, dict[Edge, int]]:
+    """Read the graph between `targets` and `picture` (the node that would keep the picture's gradient).
+
+    Returns the plan and the number of every value in it, by edge; those of `targets` are among them.
+    """
+    order = _live_nodes(targets, picture, notes)
+    numbers: dict[Edge, int] = {(picture, 0): 0}
+    values = [Value(tuple(picture.variable.shape))]
+    used = {edge for node in order for edge in _inputs(node, notes)} | set(targets)
+    steps = []
+    for node in order:
+        outputs: list[int | None] = []
+        for number, metadata in enumerate(node._input_metadata):
+            if (node, number) in used:
+                numbers[node, number] = len(values)
+                outputs.append(len(values))
+                values.append(Value(tuple(metadata.shape)))
+            else:
+                outputs.append(None)
+        steps.append(_step(node, numbers, outputs, values, notes, picture))
+    return Plan(tuple(values), tuple(steps)), numbers
+
+
+def _inputs(node: Node, notes: Notes) -> Sequence[Edge]:
+    composite = notes.composites.get(node)
+    return node.next_functions if composite is None else composite.inputs
+
+
+def _live_nodes(targets: Sequence[Edge], picture: Node, notes: Notes) -> list[Node]:
+    """Nodes between the targets and the picture, producers first. Others hold constants."""
+    live: dict[Node, bool] = {picture: True}
+    order: list[Node] = []
+    stack = [(node, False) for node, _ in reversed(targets)]
+    while stack:
+        node, visited = stack.pop()
+        if visited:
+            live[node] = any(live[below] for below, _ in _inputs(node, notes) if below is not None)
+            if live[node]:
+                order.append(node)
+        elif node not in live:
+            live[node] = False
+            stack.append((node, True))
+            stack += [(below, False) for below, _ in _inputs(node, notes) if below is not None and below not in live]
+    return order
+
+
+def _step(
+    node: Node,
+    numbers: Mapping[Edge, int],
+    outputs: list[int | None],
+    values: list[Value],
+    notes: Notes,
+    picture: Node,
+) -> Step:
+    inputs = tuple(numbers.get(edge) for edge in _inputs(node, notes))
+    origin = notes.origins.get(node)
+    composite = notes.composites.get(node)
+    name = operation(node) if origin is None else origin.name
+    kind, reader = NODES.get(operation(node), (operation(node), _plain))
+    refusal = notes.suspects.get(node)
+    if notes.escaped is not None and node._sequence_nr() > notes.escaped[0]:
+        refusal = refusal or notes.escaped[1]
+    step = Step(
+        kind=kind,
+        operation=name,
+        where="" if origin is None else origin.where,
+        inputs=inputs,
+        outputs=tuple(outputs),
+        input_shapes=tuple(None if index is None else values[index].shape for index in inputs),
+        output_shapes=tuple(None if index is None else values[index].shape for index in outputs),
+        node=node,
+        function=getattr(type(node), "_forward_cls", None) or (origin and origin.function),
+        refusal=refusal,
+    )
+    if composite is not None:
+        return replace(
+            step, kind=composite.kind, geometry=POINTWISE, node=Chain(node, composite.inputs, picture), refusal=refusal
+        )
+    return replace(step, **reader(node, step))
+
+
+class Chain:
+    """The transposes of several nodes, run one after another: from a signal at `top` to those at `inputs`."""
+
+    def __init__(self, top: Node, inputs: Sequence[Edge], picture: Node) -> None:
+        self.inputs = tuple(inputs)
+        ends = {node for node, _ in inputs}
+        self.nodes: list[Node] = []
+        stack, seen = [(top, False)], set(ends)
+        while stack:
+            node, visited = stack.pop()
+            if visited:
+                self.nodes.append(node)
+            elif node not in seen and node is not picture:
+                seen.add(node)
+                stack.append((node, True))
+                stack += [(below, False) for below, _ in node.next_functions if below is not None]
+        self.nodes.reverse()  # consumers first
+
+    def __call__(self, signal: Tensor) -> tuple[Tensor | None, ...]:
+        """Signals at the inputs, one each, summed over their consumers as autograd's engine does."""
+        arrived: dict[Edge, Tensor] = {(self.nodes[0], 0): signal}
+        for node in self.nodes:
+            signals = [arrived.get((node, number)) for number in range(len(node._input_metadata))]
+            if all(signal is None for signal in signals):
+                continue
+            down = node(*signals)
+            parts = down if isinstance(down, tuple) else (down,)
+            for edge, part in zip(node.next_functions, parts, strict=False):
+                if edge[0] is None or part is None:
+                    continue
+                shape = edge[0]._input_metadata[edge[1]].shape
+                part = part if tuple(part.shape) == tuple(shape) else part.sum_to_size(shape)
+                arrived[edge] = arrived[edge] + part if edge in arrived else part
+        return tuple(arrived.get(edge) for edge in self.inputs)
+
+
+# Readers: what a kind of step needs of its node, as fields of `Step`.
+
+
+def _plain(node: Node, step: Step) -> dict[str, Any]:
+    return {}
+
+
+def _pointwise(node: Node, step: Step) -> dict[str, Any]:
+    return {"geometry": POINTWISE} if _is_map(step) else {}
+
+
+def _is_map(step: Step) -> bool:
+    """Whether the step takes maps to maps of the same height and width, with nothing broadcast."""
+    shapes = {shape[2:] for shape in (*step.input_shapes, *step.output_shapes) if shape is not None and len(shape) == 4}
+    return len(shapes) == 1 and all(shape is None or len(shape) == 4 for shape in step.input_shapes)
+
+
+def _convolution(node: Node, step: Step) -> dict[str, Any]:
+    if step.inputs[1] is not None:
+        return {"kind": rules.PRODUCT, "refusal": "its weights are computed from the picture"}
+    weight = node._saved_weight
+    if node._saved_transposed or weight.dim() != 4:
+        return {}
+    geometry = Geometry(
+        tuple(weight.shape[2:]), tuple(node._saved_stride), tuple(node._saved_padding), tuple(node._saved_dilation)
+    )
+    return {
+        "geometry": geometry,
+        "margins": whole_margins(geometry, step),
+        "weight": weight.detach(),
+        "groups": node._saved_groups,
+    }
+
+
+def whole_margins(geometry: Geometry, step: Step) -> tuple[int, int, int, int]:
+    """Margins that bring the footprint of the whole output map to the whole input map."""
+    inputs, outputs = step.input_shapes[0], step.output_shapes[0]
+    if inputs is None or outputs is None:
+        raise LookupError(f"{step.operation} has no shapes")
+    rows, columns = geometry.footprint((outputs[2], outputs[3]))
+    top, left = -geometry.padding[0], -geometry.padding[1]
+    return top, inputs[2] - (rows + top), left, inputs[3] - (columns + left)
+
+
+def _max_pool(node: Node, step: Step) -> dict[str, Any]:
+    stride = node._saved_stride or node._saved_kernel_size
+    geometry = Geometry(
+        tuple(node._saved_kernel_size), tuple(stride), tuple(node._saved_padding), tuple(node._saved_dilation)
+    )
+    return {
+        "geometry": geometry,
+        "margins": whole_margins(geometry, step),
+        "switches": _places(node._saved_result1, geometry, step),
+        "middles": _middles(geometry, step),
+    }
+
+
+def _places(indices: Tensor, geometry: Geometry, step: Step) -> Tensor:
+    """Flat places in the input map -> places in each window, counted row by row."""
+    width = step.input_shapes[0][3]  # type: ignore[index]
+    rows, columns = (
+        torch.arange(size, device=indices.device) * stride - padding
+        for size, stride, padding in zip(indices.shape[2:], geometry.stride, geometry.padding, strict=True)
+    )
+    row = (indices // width - rows[:, None]) // geometry.dilation[0]
+    column = (indices % width - columns) // geometry.dilation[1]
+    return (row * geometry.kernel[1] + column).to(torch.int16)
+
+
+def _middles(geometry: Geometry, step: Step) -> Tensor:
+    """The middle place of each window; where that lies outside the map, the nearest place of the window inside."""
+    axes = []
+    inputs, outputs = step.input_shapes[0], step.output_shapes[0]
+    for axis in (0, 1):
+        kernel, dilation = geometry.kernel[axis], geometry.dilation[axis]
+        starts = torch.arange(outputs[2 + axis]) * geometry.stride[axis] - geometry.padding[axis]  # type: ignore[index]
+        last = torch.div(inputs[2 + axis] - 1 - starts, dilation, rounding_mode="floor")  # type: ignore[index]
+        first = torch.div(-starts + dilation - 1, dilation, rounding_mode="floor")
+        axes.append(torch.full_like(starts, (kernel - 1) // 2).minimum(last).maximum(first))
+    return (axes[0][:, None] * geometry.kernel[1] + axes[1])[None, None].to(torch.int16)
+
+
+def _average_pool(node: Node, step: Step) -> dict[str, Any]:
+    stride = node._saved_stride or node._saved_kernel_size
+    geometry = Geometry(tuple(node._saved_kernel_size), tuple(stride), tuple(node._saved_padding))
+    inputs, outputs = step.input_shapes[0], step.output_shapes[0]
+    if inputs is None or outputs is None or len(inputs) != 4:
+        return {}
+    if node._saved_divisor_override is not None:
+        divisor = torch.full((1, 1, *outputs[2:]), float(node._saved_divisor_override))
+    else:
+        counts = []
+        for axis in (0, 1):
+            starts = torch.arange(outputs[2 + axis]) * geometry.stride[axis] - geometry.padding[axis]
+            stops = (starts + geometry.kernel[axis]).clamp(max=inputs[2 + axis] + geometry.padding[axis])
+            if not node._saved_count_include_pad:
+                starts, stops = starts.clamp(min=0), stops.clamp(max=inputs[2 + axis])
+            counts.append(stops - starts)
+        divisor = (counts[0][:, None] * counts[1])[None, None]
+    return {
+        "geometry": geometry,
+        "margins": whole_margins(geometry, step),
+        "factor": 1 / divisor.to(node._saved_self),
+    }
+
+
+def _batch_norm(node: Node, step: Step) -> dict[str, Any]:
+    if node._saved_training:
+        return {"refusal": "its statistics are those of the batch (training mode)"}
+    factor = (node._saved_running_var + node._saved_eps).rsqrt()
+    if node._saved_weight is not None:
+        factor = factor * node._saved_weight.detach()
+    axes = len(step.input_shapes[0] or ()) - 2
+    return {"geometry": POINTWISE if axes == 2 else None, "factor": factor.view(1, -1, *[1] * axes)}
+
+
+def _clamp(node: Node, step: Step) -> dict[str, Any]:
+    low, high = node._saved_min, getattr(node, "_saved_max", None)
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return {"kind": operation(node)}
+    return _bounded(low, high, step)
+
+
+def _hardtanh(node: Node, step: Step) -> dict[str, Any]:
+    return _bounded(node._saved_min_val, node._saved_max_val, step)
+
+
+def _bounded(low: float | None, high: float | None, step: Step) -> dict[str, Any]:
+    if low != 0:
+        return {"kind": rules.SATURATION}
+    return {"kind": rules.RECTIFIER if high is None else rules.ACTIVATION, "geometry": POINTWISE}
+
+
+def _threshold(node: Node, step: Step) -> dict[str, Any]:
+    return {"geometry": POINTWISE} if node._saved_threshold == 0 else {"kind": operation(node)}
+
+
+def _maximum(node: Node, step: Step) -> dict[str, Any]:
+    for index, saved in ((0, "_saved_other"), (1, "_saved_self")):
+        if step.inputs[1 - index] is None and step.inputs[index] is not None:
+            constant = getattr(node, saved)
+            if constant is not None and not constant.any():
+                return {"kind": rules.RECTIFIER, "geometry": POINTWISE if index == 0 else None}
+    return {"kind": operation(node)}
+
+
+def _product(node: Node, step: Step) -> dict[str, Any]:
+    live = [index for index, value in enumerate(step.inputs) if value is not None]
+    if len(live) > 1:
+        return {"kind": rules.PRODUCT, "refusal": "both factors carry the signal"}
+    constant = node._saved_other if live == [0] else node._saved_self
+    if constant is None or not _is_map(step):
+        return {}
+    return {"geometry": POINTWISE, "factor": constant.detach()}
+
+
+def _quotient(node: Node, step: Step) -> dict[str, Any]:
+    if len(step.inputs) > 1 and step.inputs[1] is not None:
+        return {"kind": rules.PRODUCT, "refusal": "the divisor carries the signal"}
+    if not _is_map(step):
+        return {}
+    return {"geometry": POINTWISE, "factor": 1 / node._saved_other.detach()}
+
+
+def _matrix_product(node: Node, step: Step) -> dict[str, Any]:
+    live = [value for value in step.inputs[-2:] if value is not None]
+    return {"kind": rules.PRODUCT, "refusal": "both factors carry the signal"} if len(live) > 1 else {}
+
+
+def _negation(node: Node, step: Step) -> dict[str, Any]:
+    return {"geometry": POINTWISE, "factor": torch.tensor(-1)} if _is_map(step) else {}
+
+
+def _sum(sign: int) -> Callable[[Node, Step], dict[str, Any]]:
+    def reader(node: Node, step: Step) -> dict[str, Any]:
+        shapes = {shape for shape in (*step.input_shapes, *step.output_shapes) if shape is not None}
+        if len(shapes) != 1 or len(step.output_shapes[0] or ()) != 4:
+            return {}
+        return {"geometry": POINTWISE, "factor": torch.tensor([1, sign * node._saved_alpha])[: len(step.inputs)]}
+
+    return reader
+
+
+def _concatenation(node: Node, step: Step) -> dict[str, Any]:
+    rank = len(step.output_shapes[0] or ())
+    constants = any(index is None for index in step.inputs)
+    along_channels = node._saved_dim % max(rank, 1) == 1 if node._saved_dim < 1 << 62 else _unsigned(node, rank) == 1
+    return {"geometry": POINTWISE} if rank == 4 and along_channels and not constants else {}
+
+
+def _unsigned(node: Node, rank: int) -> int:
+    """Older builds show a negative axis as an unsigned number of 64 bits."""
+    return int((node._saved_dim - (1 << 64)) % rank)
+
+
+def _padding(node: Node, step: Step) -> dict[str, Any]:
+    pad = tuple(node._saved_pad)
+    if len(pad) > 4 or len(step.output_shapes[0] or ()) != 4:
+        return {"kind": rules.LINEAR}
+    left, right, top, bottom = (*pad, 0, 0)[:4]
+    return {"geometry": Geometry(padding=(top, left)), "margins": (-top, -bottom, -left, -right)}
+
+
+_Reader = Callable[[Node, Step], dict[str, Any]]
+_FAMILIES: tuple[tuple[str, _Reader, str], ...] = (
+    (rules.CONVOLUTION, _convolution, "Convolution"),
+    (rules.RECTIFIER, _pointwise, "Relu"),
+    (rules.RECTIFIER, _threshold, "Threshold"),
+    (rules.RECTIFIER, _clamp, "Clamp ClampMin"),
+    (rules.RECTIFIER, _maximum, "Maximum"),
+    (rules.ACTIVATION, _hardtanh, "Hardtanh"),
+    (rules.ACTIVATION, _pointwise, "LeakyRelu PreluKernel Elu Celu Silu Gelu Mish Hardswish Softplus"),
+    (rules.SATURATION, _plain, "Sigmoid Tanh Softmax LogSoftmax Hardsigmoid"),
+    (rules.MAX_POOL, _max_pool, "MaxPool2DWithIndices"),
+    (rules.MAX_POOL, _plain, "AdaptiveMaxPool2D MaxPool3DWithIndices"),
+    (rules.BATCH_NORM, _batch_norm, "NativeBatchNorm CudnnBatchNorm MiopenBatchNorm"),
+    (rules.SCALE, _product, "Mul"),
+    (rules.SCALE, _quotient, "Div"),
+    (rules.SCALE, _negation, "Neg"),
+    (rules.AVERAGE_POOL, _average_pool, "AvgPool2D"),
+    (rules.AVERAGE_POOL, _plain, "AdaptiveAvgPool2D AvgPool3D AdaptiveAvgPool3D Mean"),
+    (rules.PADDING, _padding, "ConstantPadNd"),
+    (rules.IDENTITY, _pointwise, "Clone Alias"),
+    (rules.ADDITION, _sum(1), "Add"),
+    (rules.ADDITION, _sum(-1), "Sub"),
+    (rules.CONCATENATION, _concatenation, "Cat"),
+    (rules.LINEAR, _matrix_product, "Mm Addmm Bmm Baddbmm Mv Addmv"),
+    (
+        rules.LINEAR,
+        _plain,
+        "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Narrow Expand Repeat Roll Flip "
+        "Split SplitWithSizes Unbind Stack Sum ToCopy ReflectionPad1D ReflectionPad2D ReplicationPad1D ReplicationPad2D "
+        "UpsampleNearest1D UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D UpsampleBicubic2D "
+        "UpsampleBilinear2DAa UpsampleBicubic2DAa PixelShuffle PixelUnshuffle Im2Col Col2Im Unfold Rsub",
+    ),
+)
+NODES: Mapping[str, tuple[str, _Reader]] = MappingProxyType(
+    {name: (kind, reader) for kind, reader, names in _FAMILIES for name in names.split()}
+)
+
+
+def rectifies(node: Node) -> bool:
+    """Whether a node is a rectifier, as `:relu` in an address means it (not a sigmoid, tanh or softmax)."""
+    kind, reader = NODES.get(operation(node), ("", _plain))
+    if kind not in _RECTIFYING:
+        return False
+    inputs = tuple(None if below is None else index for index, (below, _) in enumerate(node.next_functions))
+    step = Step(kind, operation(node), "", inputs, (None,), (None,) * len(inputs), (None,))
+    return reader(node, step).get("kind", kind) in _RECTIFYING
+
+
+_RECTIFYING = frozenset({rules.RECTIFIER, rules.ACTIVATION})

@@ -1,0 +1,140 @@
+"""One forward pass of somebody's network, watched and left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from pixelward.core.addresses import Address
+from pixelward.errors import PixelwardError
+
+Watcher = Callable[[Address, Tensor], None]
+
+
+class Done(BaseException):
+    """Raised by a watcher when it has seen enough: nothing above runs. Never leaves this package."""
+
+
+class Modules:
+    """The names of a network's modules, and the module that is running now."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.names = {id(module): name for name, module in reversed(list(net.named_modules(remove_duplicate=False)))}
+        self.aliases = {
+            name: self.names[id(module)] for name, module in net.named_modules(remove_duplicate=False)
+        }
+        self._running: list[str] = [""]
+        self._calls: dict[str, int] = {}
+
+    def running(self) -> str:
+        return self._running[-1]
+
+    @contextmanager
+    def watched(self, watch: Watcher) -> Iterator[None]:
+        """Call `watch` with every tensor that a module of the network puts out, as soon as it is there."""
+
+        def enter(module: nn.Module, arguments: Any) -> None:
+            self._running.append(self.names.get(id(module), self.running()))
+
+        def leave(module: nn.Module, arguments: Any, output: Any) -> None:
+            self._running.pop()
+            name = self.names.get(id(module))
+            if name is None or output is None:
+                return
+            call = self._calls[name] = self._calls.get(name, 0) + 1
+            for item, tensor in _tensors(output):
+                watch(Address(name, call, item), tensor)
+
+        handles = [
+            module_hooks.register_module_forward_pre_hook(enter),
+            module_hooks.register_module_forward_hook(leave, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _tensors(output: Any) -> Iterator[tuple[str | None, Tensor]]:
+    if isinstance(output, Tensor):
+        yield None, output
+        return
+    pairs: Any = ()
+    if isinstance(output, dict):
+        pairs = output.items()
+    elif isinstance(output, (tuple, list)):
+        pairs = enumerate(output)
+    for key, value in pairs:
+        if isinstance(value, Tensor):
+            yield str(key), value
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network inside DataParallel and its kin."""
+    while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        net = net.module
+    return net
+
+
+def refuse_unreadable(net: nn.Module) -> None:
+    """Refuse what no watcher can see into: scripted, traced and compiled modules."""
+    for name, module in net.named_modules():
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        if scripted or type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None):
+            raise PixelwardError(
+                given=f"{'a scripted or traced' if scripted else 'a compiled'} module {name or 'as the network'!r}",
+                allowed="networks whose forward pass is ordinary Python over torch",
+                next_step="hand over the network as it was before torch.jit or torch.compile",
+            )
+
+
+@contextmanager
+def untouched(net: nn.Module) -> Iterator[None]:
+    """Freeze the parameters meanwhile; afterwards, also after an error, leave everything as it was."""
+    frozen = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    buffers = [
+        (module, name, buffer, buffer._version, buffer.detach().clone())
+        for module in net.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    devices = sorted({tensor.device.index for tensor in net.parameters() if tensor.device.type == "cuda"})
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for module, name, buffer, version, copy in buffers:
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(copy)
+            module._buffers[name] = buffer
+
+
+def run(net: nn.Module, pictures: Tensor) -> None:
+    """Call the network; what it says against its input becomes one line. `Done` ends it early."""
+    try:
+        net(pictures)
+    except Done:
+        pass
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, PixelwardError):
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise PixelwardError(
+            given=f"a picture tensor of shape {tuple(pictures.shape)}, on which the network's forward failed: {said}",
+            allowed="pictures that the network takes as its one input",
+            next_step="give the size and the channels that it was built for (--size, --channels)",
+        ) from error

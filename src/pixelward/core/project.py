@@ -1,0 +1,190 @@
+"""The plan walked down, from units to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pixelward.core.fields import Box, Extent, extents
+from pixelward.core.plan import Plan, Step
+from pixelward.core.rules import DECONVNET, RuleSet, resolve, rule_for, with_margins
+from pixelward.core.trace import Target, trace
+from pixelward.core.windows import cut, is_local
+from pixelward.errors import PixelwardError
+
+Visitor = Callable[[Step, Tensor, Sequence[Tensor | None]], None]
+
+
+def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, visit: Visitor | None = None) -> Tensor:
+    """Send `signal`, shaped like the plan's value number `value`, down to the picture.
+
+    A batch of signals may be longer than a plan of one picture: each then goes down that picture's way. Returns the
+    signal at the picture. `visit(step, signal above, signals below)` is called after every step.
+    """
+    signals = {value: signal}
+    for step in reversed(plan.below(value)):
+        rule = rule_for(step, rules)
+        arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
+        if all(part is None for part in arrived):
+            continue
+        below = rule(arrived[0] if len(arrived) == 1 else arrived, step)  # type: ignore[arg-type]
+        if visit is not None:
+            visit(step, next(part for part in arrived if part is not None), below)
+        for index, (number, part) in enumerate(zip(step.inputs, below, strict=False)):
+            if number is None or part is None:
+                continue
+            if step.widening:
+                part = with_margins(part, step.widening[index])
+                if number in plan.inside:
+                    part = part * plan.inside[number]
+            signals[number] = signals[number] + part if number in signals else part
+    if 0 in signals:
+        return signals[0]
+    return signal.new_zeros(len(signal), *plan.values[0].shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """The way down of one unit. signal: (C, H, W), like the picture; value: the seed; field and reach: in pixels."""
+
+    signal: Tensor
+    value: float
+    activation: float
+    channel: int
+    position: tuple[int, ...]
+    field: Box
+    reach: Box
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A place in a layer: picture of the batch, channel, and (y, x), () in a vector, or None for its strongest place."""
+
+    picture: int
+    channel: int
+    position: tuple[int, ...] | None = None
+
+
+def project_units(
+    net: nn.Module,
+    pictures: Tensor,
+    layer: str,
+    units: Sequence[Unit],
+    *,
+    rules: str | RuleSet = "deconvnet",
+    unpool: str = "sum",
+    seed: str | float = "value",
+    visit: Visitor | None = None,
+) -> list[Projected]:
+    """Project units of one layer. pictures: (N, C, H, W) float, prepared; with N > 1, unit i must be of picture i.
+
+    Raises PixelwardError for a layer, channel or position that is not there and for what has no rule.
+    """
+    table = resolve(rules, unpool)
+    traced = trace(net, pictures, [layer])
+    target = traced.targets[layer]
+    chosen = [located(target.activations, unit, layer) for unit in units]
+    activations = torch.stack([target.activations[index] for index in chosen])
+    seeds = seeded(activations, seed)
+    signal = target.activations.new_zeros(len(units), *target.activations.shape[1:])
+    for row, index in enumerate(chosen):
+        signal[(row, *index[1:])] = seeds[row]
+    with torch.no_grad():
+        down = walk(traced.plan, target.value, signal, table, visit)
+    extent = extents(traced.plan, target.value).get(0, Extent(None, None))
+    size = (pictures.shape[2], pictures.shape[3])
+    return [
+        Projected(
+            signal=down[row],
+            value=float(seeds[row]),
+            activation=float(activations[row]),
+            channel=unit.channel,
+            position=tuple(index[2:]),
+            field=extent.box(index[2:], size),
+            reach=extent.box(index[2:], size),
+        )
+        for row, (unit, index) in enumerate(zip(units, chosen, strict=True))
+    ]
+
+
+def project_windows(
+    plan: Plan, target: Target, channels: Tensor, positions: Tensor, pictures: Tensor, rules: RuleSet = DECONVNET
+) -> tuple[Tensor, list[Box]]:
+    """Project n hits of a traced layer at once, each in the window that its signal can reach.
+
+    channels, pictures: (n,) int64; positions: (n, 2) int64. Seeds are the activations. Returns the signals,
+    (n, C, h, w), and their boxes in pixels; the whole pictures where the layer's reach has no bound or is as large.
+    """
+    height, width = plan.values[0].shape[2:]
+    activations = target.activations
+    vector = activations.dim() == 2
+    index = (pictures, channels) if vector else (pictures, channels, positions[:, 0], positions[:, 1])
+    seeds = activations[index]
+    field = extents(plan, target.value).get(0, Extent(None, None))
+    rows = torch.arange(len(channels))
+    small = not field.is_global and field.box((0, 0), (height, width)).height * field.box(
+        (0, 0), (height, width)
+    ).width < height * width
+    with torch.no_grad():
+        if small and is_local(plan, target.value, rules):
+            windows = cut(plan, target.value, pictures, positions)
+            signal = activations.new_zeros(len(channels), activations.shape[1], 1, 1)
+            signal[rows, channels, 0, 0] = seeds
+            down = walk(windows, target.value, signal, rules)
+            return down, [field.box(tuple(place), (height, width)) for place in positions.tolist()]
+        if len(activations) > 1 and (len(pictures) != len(activations) or (pictures != rows).any()):
+            raise LookupError("whole pictures go down one hit a picture, or all from a plan of one picture")
+        signal = activations.new_zeros(len(channels), *activations.shape[1:])
+        signal[(rows, *index[1:])] = seeds
+        return walk(plan, target.value, signal, rules), [Box(0, 0, height, width)] * len(channels)
+
+
+def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:
+    """(picture, channel, y, x) of a unit, or (picture, channel) in a vector; its strongest place where none is given."""
+    channels, size = activations.shape[1], tuple(activations.shape[2:])
+    if activations.dim() not in (2, 4):
+        raise PixelwardError(
+            given=f"layer {layer!r} of shape {tuple(activations.shape[1:])}",
+            allowed="layers of maps (channels, height, width) or vectors (channels,)",
+            next_step="list the layers with `pixelward layers MODEL`",
+        )
+    if not 0 <= unit.channel < channels:
+        raise PixelwardError(
+            given=f"channel {unit.channel} of layer {layer!r}",
+            allowed=f"0 to {channels - 1}",
+            next_step="choose a channel that the layer has",
+        )
+    if not size:
+        return unit.picture, unit.channel
+    if unit.position is None:
+        place = int(activations[unit.picture, unit.channel].flatten().argmax())
+        return unit.picture, unit.channel, place // size[1], place % size[1]
+    if len(unit.position) != 2 or not all(0 <= p < s for p, s in zip(unit.position, size, strict=False)):
+        raise PixelwardError(
+            given=f"position {unit.position} in layer {layer!r}",
+            allowed=f"rows 0 to {size[0] - 1}, columns 0 to {size[1] - 1}",
+            next_step="leave the position away to take the strongest one",
+        )
+    return unit.picture, unit.channel, *unit.position
+
+
+def seeded(activations: Tensor, seed: str | float) -> Tensor:
+    """The value each signal starts with: the activation itself (the paper's), one, or a number."""
+    if not activations.isfinite().all():
+        raise PixelwardError(
+            given="a unit whose activation is not a finite number",
+            allowed="finite activations",
+            next_step="look for NaN or infinity in the picture or the weights",
+        )
+    if seed == "value":
+        return activations
+    if seed == "one":
+        return torch.ones_like(activations)
+    if isinstance(seed, str):
+        raise PixelwardError(
+            given=f"seed={seed!r}", allowed='"value", "one" or a number', next_step='use seed="value", the paper\'s'
+        )
+    return torch.full_like(activations, seed)

@@ -1,0 +1,186 @@
+"""One forward pass as it is, read into a plan.
+
+The network runs unchanged up to the layer; only the picture asks for a gradient, so the graph that autograd writes
+is the way from the pixels to the layer and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelward.core import nodes, rules
+from pixelward.core.addresses import Address, parse
+from pixelward.core.nodes import Edge, Node, Notes
+from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
+from pixelward.core.plan import Plan
+from pixelward.core.sentinel import Sentinel
+from pixelward.errors import PixelwardError
+
+# What a signal may cross between a module's output and the rectifier that `:relu` means.
+_BEFORE_RECTIFIER = frozenset(
+    {rules.BATCH_NORM, rules.RESPONSE_NORM, rules.SCALE, rules.ADDITION, rules.IDENTITY, rules.PRODUCT}
+)
+_NORMS = frozenset({"NativeLayerNorm", "NativeGroupNorm", "Rsub"})
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A layer in a plan: the number of its value, and its activations, (N, C, h, w) or (N, C)."""
+
+    value: int
+    activations: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The plan of one pass over a batch, and where in it the asked layers stand, by address as asked."""
+
+    plan: Plan
+    targets: Mapping[str, Target]
+
+
+def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str]) -> Trace:
+    """Run `net` on pictures, (N, C, H, W) float, up to the last of `addresses`, and read the plan below them.
+
+    Nothing above the last layer runs; the network is left as it was found. Raises PixelwardError for an unknown
+    layer, one that does not depend on the picture, and networks that cannot be watched.
+    """
+    with Pass(net, pictures) as forward:
+        modules = forward.modules
+        wanted = {text: known_address(parse(text), modules) for text in addresses}
+        found: dict[str, tuple[Edge, Tensor]] = {}
+
+        def see(address: Address, tensor: Tensor) -> None:
+            if tensor.grad_fn is None:
+                return
+            for text, asked in wanted.items():
+                if text in found:
+                    continue
+                if asked == address or (asked.relu and forward.rectified_from(tensor, asked.base)):
+                    found[text] = (tensor.grad_fn, tensor.output_nr), tensor.detach().clone()
+            if len(found) == len(wanted):
+                raise Done
+
+        forward.run(see)
+        for text, asked in wanted.items():
+            if text not in found:
+                raise not_found(text, asked, forward)
+        plan, numbers = nodes.read([edge for edge, _ in found.values()], forward.picture, forward.notes())
+    missing = [text for text, (edge, _) in found.items() if edge not in numbers]
+    if missing:
+        raise _constant(missing[0])
+    return Trace(plan, {text: Target(numbers[edge], tensor) for text, (edge, tensor) in found.items()})
+
+
+class Pass:
+    """One watched forward pass with gradients for the picture alone; use it as a context."""
+
+    def __init__(self, net: nn.Module, pictures: Tensor) -> None:
+        self.net = unwrapped(net)
+        refuse_unreadable(self.net)
+        self.modules = Modules(self.net)
+        self.outputs: dict[Address, Edge] = {}  # every tensor of a module or function, in order of execution
+        self.shapes: dict[Address, tuple[int, ...]] = {}
+        self._leaf = pictures.detach().clone().requires_grad_(True)
+        self._untouched = untouched(self.net)
+        self._rectifiers: dict[Node, bool] = {}
+
+    def __enter__(self) -> Pass:
+        self._untouched.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._untouched.__exit__(*error)
+
+    def run(self, see: Any) -> None:
+        """Run the network; `see(address, tensor)` for every output, functions' before their module's."""
+
+        def watch(address: Address, tensor: Tensor) -> None:
+            if tensor.grad_fn is not None:
+                self.outputs.setdefault(address, (tensor.grad_fn, tensor.output_nr))
+                self.shapes.setdefault(address, tuple(tensor.shape))
+            see(address, tensor)
+
+        def made(where: str, name: str, count: int, result: Any) -> None:
+            if isinstance(result, Tensor):
+                watch(Address(where, function=name, count=count), result)
+
+        self._sentinel = Sentinel(self.modules.running, made)
+        with torch.inference_mode(False), torch.enable_grad():
+            # The network gets a copy, so that one which changes its input in place does not meet a leaf.
+            pictures = self._leaf.clone()
+            self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+            with self.modules.watched(watch), self._sentinel:
+                run(self.net, pictures)
+
+    def notes(self) -> Notes:
+        return self._sentinel.notes()
+
+    def rectified_from(self, tensor: Tensor, base: Address) -> bool:
+        """Whether `tensor` comes straight out of a rectifier that the output `base` reaches as `:relu` means it."""
+        start = self.outputs.get(base)
+        return start is not None and tensor.grad_fn is not None and start in self.before_rectifier(tensor.grad_fn)
+
+    def before_rectifier(self, node: Node) -> set[Edge]:
+        """All tensors from which `node`, if it is a rectifier, is reached through normalisation, scale and addition."""
+        if node not in self._rectifiers:
+            self._rectifiers[node] = nodes.rectifies(node)
+        if not self._rectifiers[node]:
+            return set()
+        notes = self.notes()
+        seen: set[Edge] = set()
+        stack = [edge for edge in node.next_functions if edge[0] is not None]
+        while stack:
+            edge = stack.pop()
+            if edge in seen:
+                continue
+            seen.add(edge)
+            composite = notes.composites.get(edge[0])
+            name = nodes.operation(edge[0])
+            kind = composite.kind if composite else nodes.NODES.get(name, ("",))[0]
+            if kind in _BEFORE_RECTIFIER or name in _NORMS:
+                below = composite.inputs if composite else edge[0].next_functions
+                stack += [edge for edge in below if edge[0] is not None]
+        return seen
+
+
+def known_address(address: Address, modules: Modules) -> Address:
+    """The address with the module's first name. Raises PixelwardError for a module that is not there."""
+    name = modules.aliases.get(address.module)
+    if name is None:
+        names = [name for name in modules.aliases if name]
+        near = get_close_matches(address.module, names, n=4) or names[:12]
+        raise PixelwardError(
+            given=f"layer {str(address)!r}",
+            allowed=f"modules of the network, such as {', '.join(near)}",
+            next_step="list the layers with `pixelward layers MODEL`",
+        )
+    return replace(address, module=name)
+
+
+def not_found(text: str, asked: Address, forward: Pass) -> PixelwardError:
+    base = asked.base
+    if asked.relu and base in forward.outputs:
+        given, step = f"layer {text!r}, but no rectifier follows {str(base)!r}", f"use {str(base)!r}"
+    elif asked.function is not None:
+        inside = [str(address) for address in forward.outputs if address.function and address.module == asked.module]
+        given, step = f"layer {text!r}, which did not run", f"use one of {', '.join(inside[:8]) or 'the modules'}"
+    else:
+        items = [str(a) for a in forward.outputs if a.module == asked.module and not a.function]
+        given = f"layer {text!r}, which put out no tensor that depends on the picture"
+        step = f"use one of {', '.join(items)}" if items else "list the layers with `pixelward layers MODEL`"
+    return PixelwardError(given=given, allowed="layers that run and carry the signal", next_step=step)
+
+
+def _constant(text: str) -> PixelwardError:
+    return PixelwardError(
+        given=f"layer {text!r}, which does not depend on the picture",
+        allowed="layers that carry the signal",
+        next_step="list the layers with `pixelward layers MODEL`",
+    )
