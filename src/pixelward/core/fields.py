@@ -78,7 +78,9 @@ def _through(extent: Extent, geometry: Geometry | None) -> Extent:
             else Span(
                 stride=span.stride * geometry.stride[axis],
                 start=span.start * geometry.stride[axis] - geometry.padding[axis],
-                size=(span.size - 1) * geometry.stride[axis] + geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1,
+                size=(span.size - 1) * geometry.stride[axis]
+                + geometry.dilation[axis] * (geometry.kernel[axis] - 1)
+                + 1,
             )
         )
     return Extent(*spans)

@@ -42,16 +42,14 @@ class Layer:
 def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
     """The default layers: for every convolution call, its rectified output where there is one, else its output.
 
-    size: (height, width) of the prepared pictures. In order of execution; a tensor is listed once.
+    size: (height, width) of the prepared pictures. In order of the convolutions; a tensor is listed once.
     """
     survey = Survey(net, size, channels)
     return survey.described(survey.convolutions())
 
 
-def find_layers(
-    net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3
-) -> list[Layer]:
-    """The layers of these addresses, in order of execution. Raises PixelwardError for one that is not there."""
+def find_layers(net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
+    """The layers of these addresses, as asked; two that mean one tensor stand once. Raises PixelwardError for one that is not there."""
     survey = Survey(net, size, channels)
     return survey.described([survey.edge(text) for text in addresses])
 
@@ -87,13 +85,16 @@ class Survey:
         return found
 
     def convolutions(self) -> list[Edge]:
-        """Edges of the default layers in order of execution."""
+        """Edges of the default layers, in the order in which their convolutions ran."""
         made_by_convolution = []
         for edge, addresses in self._addresses.items():
             if nodes.operation(edge[0]) == "Convolution":
                 owner = next((a for a in addresses if a.function is None), addresses[0])
                 made_by_convolution.append(self._rectified.get(replace(owner, relu=True), edge))
         return list(dict.fromkeys(made_by_convolution))
+
+    def _is_convolution(self, address: Address) -> bool:
+        return nodes.operation(self._forward.outputs[address][0]) == "Convolution"
 
     def edge(self, text: str) -> Edge:
         asked = known_address(parse(text), self._forward.modules)
@@ -103,19 +104,19 @@ class Survey:
         return found
 
     def described(self, edges: Sequence[Edge]) -> list[Layer]:
-        order = {edge: number for number, edge in enumerate(self._addresses)}
+        """The layers of these tensors, in the order given; one that is given twice stands once."""
         rectified: dict[Edge, list[Address]] = {}
         for address, edge in self._rectified.items():
             rectified.setdefault(edge, []).append(address)
-        return [
-            self._describe(edge, rectified.get(edge, [])) for edge in sorted(set(edges), key=lambda edge: order[edge])
-        ]
+        return [self._describe(edge, rectified.get(edge, [])) for edge in dict.fromkeys(edges)]
 
     def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
         own = self._addresses[edge]
         owned = [address for address in own if address.function is None]
         executed = {address: number for number, address in enumerate(self._forward.outputs)}
-        names = sorted(rectified, key=lambda address: executed[address.base]) + (owned or own)
+        # The name that a reader looks for is the convolution's; then in order of execution.
+        named = sorted(rectified, key=lambda a: (not self._is_convolution(a.base), executed[a.base]))
+        names = named + (owned or own)
         shape = self._forward.shapes[own[0]][1:]
         field = extents(self.plan, self._numbers[edge]).get(0, Extent(None, None))
         rows, columns = field.rows, field.columns
@@ -131,9 +132,7 @@ class Survey:
         )
 
 
-def observe(
-    net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Callable[[int, Tensor], None]
-) -> None:
+def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Callable[[int, Tensor], None]) -> None:
     """One forward pass without gradients, stopped after the last layer.
 
     pictures: (N, C, H, W). `visit(index, tensor)` gets the tensor of `layers[index]`, (N, C, h, w) or (N, C), while
@@ -183,4 +182,3 @@ class _Functions(TorchFunctionMode):
         if isinstance(shown, Tensor):
             self._watch(Address(where, function=name, count=count), shown)
         return result
-

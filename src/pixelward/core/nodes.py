@@ -126,7 +126,7 @@ def _step(
         outputs=tuple(outputs),
         input_shapes=tuple(None if index is None else values[index].shape for index in inputs),
         output_shapes=tuple(None if index is None else values[index].shape for index in outputs),
-        node=node,
+        node=node if callable(node) else node.apply,  # a user's autograd function is applied, not called
         function=getattr(type(node), "_forward_cls", None) or (origin and origin.function),
         refusal=refusal,
     )

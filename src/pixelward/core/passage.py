@@ -25,9 +25,7 @@ class Modules:
 
     def __init__(self, net: nn.Module) -> None:
         self.names = {id(module): name for name, module in reversed(list(net.named_modules(remove_duplicate=False)))}
-        self.aliases = {
-            name: self.names[id(module)] for name, module in net.named_modules(remove_duplicate=False)
-        }
+        self.aliases = {name: self.names[id(module)] for name, module in net.named_modules(remove_duplicate=False)}
         self._running: list[str] = [""]
         self._calls: dict[str, int] = {}
 
@@ -99,7 +97,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     """Freeze the parameters meanwhile; afterwards, also after an error, leave everything as it was."""
     frozen = [parameter for parameter in net.parameters() if parameter.requires_grad]
     buffers = [
-        (module, name, buffer, buffer._version, buffer.detach().clone())
+        (module, name, buffer, buffer.detach().clone())
         for module in net.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -116,8 +114,8 @@ def untouched(net: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for parameter in frozen:
             parameter.requires_grad_(True)
-        for module, name, buffer, version, copy in buffers:
-            if buffer._version != version:
+        for module, name, buffer, copy in buffers:
+            if not torch.equal(buffer, copy):  # batch norm changes its statistics without a new version
                 with torch.no_grad():
                     buffer.copy_(copy)
             module._buffers[name] = buffer

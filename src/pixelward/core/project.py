@@ -125,9 +125,10 @@ def project_windows(
     seeds = activations[index]
     field = extents(plan, target.value).get(0, Extent(None, None))
     rows = torch.arange(len(channels))
-    small = not field.is_global and field.box((0, 0), (height, width)).height * field.box(
-        (0, 0), (height, width)
-    ).width < height * width
+    small = (
+        not field.is_global
+        and field.box((0, 0), (height, width)).height * field.box((0, 0), (height, width)).width < height * width
+    )
     with torch.no_grad():
         if small and is_local(plan, target.value, rules):
             windows = cut(plan, target.value, pictures, positions)

@@ -91,9 +91,7 @@ def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     geometry, weight = step.geometry, step.weight
     if geometry is None or weight is None:
         return autograd(signal, step)
-    down = F.conv_transpose2d(
-        signal, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups
-    )
+    down = F.conv_transpose2d(signal, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups)
     return [with_margins(down, step.margins)]
 
 
@@ -110,8 +108,8 @@ def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Guided backpropagation (Springenberg et al. 2015): rectified signal, where the input passed on the way up."""
-    (slope,) = autograd(torch.ones_like(signal), step)
-    return [None if slope is None else signal.clamp(min=0) * slope.clamp(min=0)]
+    slopes = autograd(torch.ones_like(signal), step)
+    return [None if slope is None else signal.clamp(min=0) * slope.clamp(min=0) for slope in slopes]
 
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -141,7 +139,7 @@ def split(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """To each of the concatenated maps its own channels."""
     if step.geometry is None:
         return autograd(signal, step)
-    parts = signal.split([shape[1] if shape else 0 for shape in step.input_shapes], dim=1)
+    parts = torch.split(signal, [shape[1] if shape else 0 for shape in step.input_shapes], dim=1)
     return [None if index is None else part for index, part in zip(step.inputs, parts, strict=True)]
 
 

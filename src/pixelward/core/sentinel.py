@@ -28,7 +28,7 @@ _SHAPE_ONLY = frozenset(
 )
 _READS = frozenset("item tolist numpy __array__ __bool__ __int__ __float__ __index__ is_nonzero equal allclose".split())
 _RANDOM = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
-_ONE_NAME = {
+_ONE_NAME: dict[Any, str] = {
     F.max_pool1d: "max_pool1d",
     F.max_pool2d: "max_pool2d",
     F.max_pool3d: "max_pool3d",
@@ -38,12 +38,12 @@ _ONE_NAME = {
 }
 
 
-def function_name(function: object) -> str:
+def function_name(function: Any) -> str:
     """One name for every spelling: `F.relu`, `torch.relu_`, `Tensor.relu` are all `relu`."""
-    name = _ONE_NAME.get(function) or getattr(function, "__name__", type(function).__name__)
+    name = str(_ONE_NAME.get(function) or getattr(function, "__name__", type(function).__name__))
     if name == "__get__":  # an attribute of a tensor, such as .data
-        name = getattr(getattr(function, "__self__", None), "__name__", name)
-    return name if name.startswith("__") else str(name).rstrip("_")
+        name = str(getattr(getattr(function, "__self__", None), "__name__", name))
+    return name if name.startswith("__") else name.rstrip("_")
 
 
 class Counts:
@@ -87,7 +87,8 @@ class Sentinel(TorchFunctionMode):
         live = [tensor for tensor in given if tensor.requires_grad]
         name, where = function_name(function), self._where()
         count = self._counts.count(where, name)
-        tainted = [tensor for tensor in given if tensor in self._tainted]
+        # A user's autograd function fills its result before autograd adopts it; from then on the graph knows it.
+        tainted = [tensor for tensor in given if tensor in self._tainted and not tensor.requires_grad]
         entered = tuple((tensor.grad_fn, tensor.output_nr) for tensor in live if tensor.grad_fn is not None)
         result = function(*arguments, **keywords)
         if not (live or tainted):

@@ -210,11 +210,12 @@ class Apart:
             return
         channel, value, picture, position, box = (torch.cat(parts) for parts in zip(*self._found, strict=True))
         self._found = []
-        for key, falling in ((picture, False), (value, True), (channel, False)):  # the last key sorts first
-            order = key.argsort(stable=True, descending=falling)
-            channel, value, picture, position, box = (t[order] for t in (channel, value, picture, position, box))
         if not len(channel):
             return
+        order = picture.argsort(stable=True)  # the least of three keys first
+        order = order[value[order].argsort(stable=True, descending=True)]
+        order = order[channel[order].argsort(stable=True)]
+        channel, value, picture, position, box = (each[order] for each in (channel, value, picture, position, box))
         units, counts = torch.unique_consecutive(channel, return_counts=True)
         row = torch.repeat_interleave(counts)
         slot = torch.arange(len(channel)) - (counts.cumsum(0) - counts)[row]
