@@ -1,0 +1,347 @@
+"""MODEL, as the command line writes it, turned into a network that knows how a picture becomes its input.
+
+`zfnet64` and `zfnet` are bundled; `file.py:factory` and `package.module:factory` name a function or class that
+returns a network when called without arguments; `torchvision:NAME` and `timm:NAME` are read from those packages
+where they are installed. Weights are always read here, never by the factory, and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixelward.data.images import IMAGENET, Preprocess
+from pixelward.errors import PixelwardError
+from pixelward.nets import weights as checkpoint
+from pixelward.nets import zfnet
+from pixelward.nets.weights import Report, State
+
+ARCHITECTURES: Mapping[str, zfnet.Architecture] = {"zfnet64": zfnet.ZFNET64, "zfnet": zfnet.ZFNET}
+FORMS = "file.py:factory, package.module:factory, torchvision:NAME, timm:NAME"
+SEED = 0  # of weights that no file gives, so that scan and draw see one network
+# Where a network keeps its preprocessing; the second place is for one that uses the first name for something else.
+PLACES = ("preprocess", "pixelward_preprocess")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network as its maker left it, with the preprocessing that came beside it."""
+
+    net: object
+    preprocess: Mapping[str, object] | None = None
+    side: int = IMAGENET.size  # of its input, where the rest has to be assumed
+    note: str = ""  # said where no weights are given
+
+
+def load(
+    model: str,
+    *,
+    weights: str | Path | None = None,
+    preprocess: Mapping[str, object] | None = None,
+    report: Report = print,
+) -> nn.Module:
+    """The network that `model` names, in evaluation mode on the CPU, with its preprocessing as the dict `.preprocess`.
+
+    weights: a `.safetensors` file or a pickle of tensors. preprocess: single keys that go before the network's own.
+    report: takes a line for each thing done to the weights, and for preprocessing that had to be assumed.
+    Raises PixelwardError for a name, file, factory, network or weights that cannot be used.
+    """
+    path = None if weights is None else Path(weights)
+    state = None if path is None else checkpoint.read(path, report)
+    with _seeded():
+        made = _make(model, state)
+    net = _checked(model, made.net)
+    if path is not None and state is not None:
+        checkpoint.fit(net, state, path.name, report)
+    elif made.note:
+        report(made.note)
+    beside = _record(path) if path is not None and model in ARCHITECTURES else None
+    found = beside or _attribute(net) or made.preprocess
+    assumed = IMAGENET if made.side == IMAGENET.size else replace(IMAGENET, resize=made.side, size=made.side)
+    settled = _settle(model, found, assumed, dict(preprocess or {}), report)
+    place = next(place for place in PLACES if isinstance(getattr(net, place, {}), Mapping))
+    vars(net)[place] = settled.to_dict()
+    return net.eval()
+
+
+def preprocess_of(net: nn.Module, report: Report = print) -> Preprocess:
+    """How a picture becomes the network's input: its own `preprocess`, else ImageNet's usual and a line that says so.
+
+    Raises PixelwardError where the network's own dict is not of the known form.
+    """
+    return _settle(type(net).__name__, _attribute(net), IMAGENET, {}, report)
+
+
+def _settle(
+    name: str, found: Mapping[str, object] | None, usual: Preprocess, given: dict[str, object], report: Report
+) -> Preprocess:
+    for key in ("channels", "range"):
+        if key in given and not {"mean", "std"} <= given.keys():
+            raise PixelwardError(
+                given=f"{key} without mean and std",
+                allowed="mean and std beside it, for they are counted in its order and range",
+                next_step="give all three",
+            )
+    assumed = usual.to_dict()
+    if found is None and assumed.keys() - given.keys():
+        report(f"preprocessing of {name} is not known, ImageNet's usual is assumed: {_spell({**assumed, **given})}")
+    return Preprocess.from_dict({**(assumed if found is None else found), **given})
+
+
+def _spell(preprocess: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in preprocess.items())
+
+
+def _attribute(net: nn.Module) -> Mapping[str, object] | None:
+    for place in PLACES:
+        found = getattr(net, place, None)
+        if isinstance(found, Mapping):
+            return found
+    return None
+
+
+def _record(path: Path) -> Mapping[str, object] | None:
+    """The preprocessing that `pixelward train` wrote beside its weights."""
+    record = path.with_name("record.json")
+    return json.loads(record.read_text("utf-8"))["preprocess"] if record.is_file() else None
+
+
+def _make(model: str, state: State | None) -> Made:
+    place, colon, name = model.rpartition(":")
+    if model in ARCHITECTURES:
+        return _bundled(model, state)
+    if colon and place in ZOOS:
+        try:
+            return ZOOS[place](name)
+        except PixelwardError:
+            raise
+        except Exception as error:
+            raise _unusable(model, error) from error
+    if colon and place.endswith(".py"):
+        return _from_file(Path(place), name)
+    if colon and place:
+        return _from_package(place, name)
+    if model.endswith(".py") and Path(model).is_file():
+        with _importable(Path(model).parent):
+            listed = _callables(_run_file(Path(model)))
+        raise PixelwardError(
+            given=f"model {model} without a factory",
+            allowed=f"{model}:factory; the file offers {listed}",
+            next_step="name one of them",
+        )
+    near = difflib.get_close_matches(model, ARCHITECTURES, n=1)
+    raise PixelwardError(
+        given=f"model {model!r}",
+        allowed=f"{', '.join(ARCHITECTURES)}, or {FORMS}",
+        next_step=f"did you mean {near[0]!r}?" if near else "name one of them",
+    )
+
+
+def _bundled(name: str, state: State | None) -> Made:
+    if state is None and name == "zfnet64":
+        return Made(zfnet.zfnet64())
+    architecture = ARCHITECTURES[name]
+    last = f"fc{len(architecture.convolutions) + len(architecture.linear) + 1}.bias"
+    if state is not None and last in state:  # trained on classes of one's own
+        architecture = replace(architecture, classes=len(state[last]))
+    note = f"{name} has random weights (seed {SEED}); give trained ones with --weights"
+    return Made(zfnet.build(architecture), side=architecture.size, note=note)
+
+
+def _from_file(path: Path, name: str) -> Made:
+    if not path.is_file():
+        raise PixelwardError(
+            given=f"model file {path}, which is no file", allowed="a Python file", next_step="check the path"
+        )
+    with _importable(path.parent):
+        return _call(str(path), _run_file(path), name)
+
+
+def _run_file(path: Path) -> ModuleType:
+    # One name a path, and known to sys.modules while it runs, as dataclasses and pickling ask.
+    name = f"pixelward_model_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise _unusable(str(path), ImportError("not a Python file"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _unusable(str(path), error) from error
+    return module
+
+
+def _from_package(place: str, name: str) -> Made:
+    with _importable(Path.cwd()):
+        try:
+            module = importlib.import_module(place)
+        except (Exception, SystemExit) as error:
+            raise _unusable(place, error) from error
+        return _call(place, module, name)
+
+
+def _call(place: str, module: ModuleType, name: str) -> Made:
+    factory = getattr(module, name, None)
+    if not callable(factory) or isinstance(factory, nn.Module):
+        what = "no factory" if factory is None else f"{type(factory).__name__} instead of a factory"
+        raise PixelwardError(
+            given=f"model {place}:{name}, where there is {what}",
+            allowed=f"a function or class that returns a network; {place} offers {_callables(module)}",
+            next_step="name one of them",
+        )
+    needed = _required(factory)
+    if needed:
+        raise PixelwardError(
+            given=f"model {place}:{name}, which asks for {', '.join(needed)}",
+            allowed="a factory that is called without arguments",
+            next_step="write a function without arguments that calls it, and name that one",
+        )
+    try:
+        net = factory()
+    except (Exception, SystemExit) as error:
+        raise _unusable(f"{place}:{name}", error) from error
+    preprocess = getattr(module, "preprocess", None)
+    return Made(net, preprocess if isinstance(preprocess, Mapping) else None)
+
+
+def _callables(module: ModuleType) -> str:
+    """What a module offers as factories: functions and classes of its own that can be called without arguments."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isroutine(value) or inspect.isclass(value)
+        if getattr(value, "__module__", None) == module.__name__
+        if not name.startswith("_") and not _required(value)
+    ]
+    return ", ".join(sorted(names)) or "none"
+
+
+def _required(function: Callable[..., object]) -> list[str]:
+    """Names of the parameters that a call must give; none where Python cannot tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
+
+
+def _checked(model: str, net: object) -> nn.Module:
+    if not isinstance(net, nn.Module):
+        raise PixelwardError(
+            given=f"model {model}, which returned {type(net).__name__}",
+            allowed="a factory that returns a torch.nn.Module",
+            next_step="let it return the network itself",
+        )
+    inner = net.module if isinstance(net, nn.DataParallel) else net
+    inputs = _required(inner.forward)
+    if len(inputs) > 1:
+        raise PixelwardError(
+            given=f"model {model}, whose forward takes {len(inputs)} inputs ({', '.join(inputs)})",
+            allowed="a network that takes one picture tensor",
+            next_step="wrap it in a module whose forward takes the picture and fixes the rest",
+        )
+    return net
+
+
+def _unusable(place: str, error: BaseException) -> PixelwardError:
+    reason = " ".join(str(error).split())
+    return PixelwardError(
+        given=f"model {place}, which failed with {type(error).__name__}: {reason}",
+        allowed="code that runs in this Python environment",
+        next_step="use --debug to see where it failed",
+    )
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a model's file import its neighbours, as it would when run by itself."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the model's own code may have taken it out
+            sys.path.remove(place)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Fixed random numbers within, the caller's own untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)  # not torch.manual_seed: that one reaches every device
+        yield
+
+
+def _zoo(package: str, model: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
+        reason = " ".join(str(error).split())
+        raise PixelwardError(
+            given=f"model {model}, but {package} cannot be imported ({reason})",
+            allowed=f"{package} installed, and built for torch {torch.__version__}",
+            next_step="pip install 'pixelward[zoo]', or write a factory of your own as file.py:factory",
+        ) from error
+
+
+def _unknown(model: str, known: list[str]) -> PixelwardError:
+    package, _, name = model.partition(":")
+    near = difflib.get_close_matches(name, known, n=3)
+    return PixelwardError(
+        given=f"model {model}",
+        allowed=f"one of the {len(known)} names that {package} lists",
+        next_step=f"did you mean {' or '.join(near)}?" if near else f"print {package}'s list_models()",
+    )
+
+
+def _torchvision(name: str) -> Made:
+    model = f"torchvision:{name}"
+    models = _zoo("torchvision", model).models
+    if name not in models.list_models():
+        raise _unknown(model, models.list_models())
+    trained = models.get_model_weights(name).DEFAULT
+    view = trained.transforms()
+    preprocess = None
+    if hasattr(view, "crop_size"):
+        preprocess = _usual(mean=view.mean, std=view.std, resize=view.resize_size[0], size=view.crop_size[0])
+    note = f"{model} has random weights (seed {SEED}); trained ones are at {trained.url}, to be given with --weights"
+    asked = inspect.signature(models.get_model_builder(name)).parameters
+    nothing = {key: None for key in ("weights", "weights_backbone") if key in asked}  # else it would download
+    return Made(models.get_model(name, **nothing), preprocess, note=note)
+
+
+def _timm(name: str) -> Made:
+    model = f"timm:{name}"
+    timm = _zoo("timm", model)
+    if not timm.is_model(name):
+        raise _unknown(model, timm.list_models())
+    net = timm.create_model(name, pretrained=False)
+    view = timm.data.resolve_model_data_config(net)
+    size = view["input_size"][-1]
+    preprocess = _usual(mean=view["mean"], std=view["std"], resize=int(size / view["crop_pct"]), size=size)
+    return Made(net, preprocess, note=f"{model} has random weights (seed {SEED}); give trained ones with --weights")
+
+
+def _usual(**given: Any) -> dict[str, object]:
+    """RGB from 0 to 1, as both packages take it, with what a network states of itself."""
+    return {"channels": "RGB", "range": 1.0, **given}
+
+
+ZOOS: Mapping[str, Callable[[str], Made]] = {"torchvision": _torchvision, "timm": _timm}
