@@ -13,13 +13,17 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelward.data.images import IMAGENET, decode, fit
+from pixelward.data.sources import open_sources
+from pixelward.errors import PixelwardError
 from pixelward.nets import zfnet
 
 
@@ -53,6 +57,30 @@ class Labelled:
     classes: tuple[str, ...]
 
 
+def load_labelled(path: Path, part: str, size: int) -> Labelled:
+    """The pictures of `path`, a folder or a zip, that lie in `part/CLASS/`, each as `size` x `size` pixels.
+
+    Classes are the names of those folders, sorted. Pictures are prepared as for a scan (shorter side, centre crop)
+    and kept in memory. Raises PixelwardError where there are none, or one cannot be read.
+    """
+    (source,) = open_sources([path])
+    placed = [picture.name.split("/", 2) for picture in source.pictures() if picture.name.startswith(f"{part}/")]
+    members = [(place[1], "/".join(place)) for place in placed if len(place) == 3]
+    if not members:
+        raise PixelwardError(
+            given=f"{path}, without a picture in {part}/CLASS/",
+            allowed="a folder or a zip with pictures in train/CLASS/ and val/CLASS/",
+            next_step="sort the pictures into one folder a class",
+        )
+    view = replace(IMAGENET, resize=size, size=size)
+    classes = tuple(sorted({name for name, _ in members}))
+    pixels = torch.empty(len(members), 3, size, size, dtype=torch.uint8)
+    for place, (_, member) in zip(pixels, members, strict=True):
+        picture = np.asarray(fit(decode(source.read(member), member), view))
+        place.copy_(torch.from_numpy(picture.copy()).permute(2, 0, 1))
+    return Labelled(pixels, torch.tensor([classes.index(name) for name, _ in members]), classes)
+
+
 def train(
     architecture: zfnet.Architecture,
     training: Labelled,
@@ -60,29 +88,37 @@ def train(
     run: Path,
     recipe: Recipe,
     report: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train, writing a checkpoint after every epoch; the same call again goes on where it stopped.
 
     Returns the path of the folded weights, `run/weights.safetensors` (float16), which stand beside
     `run/log.jsonl` (one line an epoch) and `run/record.json` (recipe, accuracy, preprocessing).
+    report: takes a line an epoch. progress: takes the steps done and all steps, after every step.
+    Raises PixelwardError for data that cannot train, or a run that began otherwise.
     """
+    _check(architecture, training, validation, recipe)
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     net = zfnet.build(architecture, batch_norm=True, dropout=0.0)
     initialise(net)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        parameter_groups(net, recipe), lr=recipe.rate, momentum=recipe.momentum, nesterov=True
-    )
+    optimiser = torch.optim.SGD(parameter_groups(net, recipe), lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
     steps = len(training.labels) // recipe.batch
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_factor(recipe, steps * recipe.epochs))
-    mean = training.pixels.float().mean(dim=(0, 2, 3)) if len(training.pixels) < 5000 else _mean(training.pixels)
+    mean = _mean(training.pixels)
     random = torch.Generator().manual_seed(recipe.seed)
 
     checkpoint = run / "checkpoint.pt"
+    began_with: dict[str, object] = {
+        "architecture": asdict(architecture),
+        "recipe": asdict(recipe),
+        "classes": training.classes,
+    }
     done = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        _check_same(run, state.get("began_with", began_with), began_with)
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
@@ -95,17 +131,19 @@ def train(
         set_dropout(net, recipe.dropout if epoch >= recipe.dropout_from else 0.0)
         net.train()
         losses: list[float] = []
-        for pixels, labels in batches(training, recipe, random):
+        for step, (pixels, labels) in enumerate(batches(training, recipe, random), start=1):
             pictures = prepare(pixels, mean, recipe.scale)
             with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
                 scores = net(pictures)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.smoothing)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
+            if progress:
+                progress((epoch - 1) * steps + step, recipe.epochs * steps)
         row = {
             "epoch": epoch,
             "loss": round(sum(losses) / len(losses), 4),
@@ -113,6 +151,7 @@ def train(
             "seconds": round(time.monotonic() - started, 1),
         }
         state = {
+            "began_with": began_with,
             "epoch": epoch,
             "net": net.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -125,8 +164,41 @@ def train(
         partial.replace(checkpoint)
         with (run / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
-        report(f"epoch {epoch}/{recipe.epochs}: loss {row['loss']}, validation {row['accuracy']:.2%}, {row['seconds']} s")
-    return save(zfnet.fold_batch_norm(net.eval()), architecture, validation, mean, recipe, run)
+        at = f"epoch {epoch}/{recipe.epochs}"
+        report(f"{at}: loss {row['loss']}, validation {row['accuracy']:.2%}, {row['seconds']} s")
+    return save(zfnet.fold_batch_norm(net), architecture, validation, mean, recipe, run)
+
+
+def _check(architecture: zfnet.Architecture, training: Labelled, validation: Labelled, recipe: Recipe) -> None:
+    if training.classes != validation.classes:
+        odd = sorted({*training.classes} ^ {*validation.classes})
+        raise PixelwardError(
+            given=f"classes that train/ and val/ do not share: {', '.join(odd[:5])}",
+            allowed="the same folders in both",
+            next_step="add or remove their folders",
+        )
+    if len(training.classes) != architecture.classes:
+        raise PixelwardError(
+            given=f"pictures of {len(training.classes)} classes for a network of {architecture.classes}",
+            allowed="one output a class",
+            next_step="change the network's number of classes",
+        )
+    if len(training.labels) < recipe.batch:
+        raise PixelwardError(
+            given=f"{len(training.labels)} training pictures",
+            allowed=f"at least one batch, {recipe.batch}",
+            next_step="add pictures or make the batch smaller",
+        )
+
+
+def _check_same(run: Path, then: dict[str, object], now: dict[str, object]) -> None:
+    differing = [key for key in now if then[key] != now[key]]
+    if differing:
+        raise PixelwardError(
+            given=f"{run}, where training began with another {' and '.join(differing)}",
+            allowed="the same command again, or a new folder",
+            next_step="name another folder with -o",
+        )
 
 
 def save(
@@ -222,12 +294,12 @@ def accuracy(net: nn.Module, pictures: Labelled, mean: Tensor, scale: float) -> 
     """Share of pictures whose strongest score is their label (one view each, float32)."""
     net.eval()
     right = 0
-    for pixels, labels in zip(pictures.pixels.split(250), pictures.labels.split(250), strict=True):
+    for pixels, labels in zip(torch.split(pictures.pixels, 250), torch.split(pictures.labels, 250), strict=True):
         right += int((net(prepare(pixels, mean, scale)).argmax(1) == labels).sum())
     return right / len(pictures.labels)
 
 
 def _mean(pixels: Tensor) -> Tensor:
     """Mean of each colour over all pixels, summed in integers so that the order does not matter."""
-    total = sum(part.sum(dim=(0, 2, 3), dtype=torch.int64) for part in pixels.split(1000))
+    total = sum(part.sum(dim=(0, 2, 3), dtype=torch.int64) for part in torch.split(pixels, 1000))
     return torch.as_tensor(total) / (pixels.numel() / pixels.shape[1])
