@@ -153,7 +153,7 @@ class Strongest:
             "value": self.hits.value,
             "picture": self.hits.picture,
             "position": self.hits.position,
-            "seen": torch.tensor(self.seen),
+            "seen": torch.tensor([self.seen]),
             "positive": self.positive,
             "histogram": self.histogram,
             "maximum": self.maximum,
