@@ -1,0 +1,346 @@
+"""An atlas that is finished: reading it, checking it, saying that it is drawn. `draft.py` writes one.
+
+Arrays are memory-mapped, so that reading one unit opens no whole file. Reading needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelward.core.fields import Box, Extent, Span
+from pixelward.errors import PixelwardError
+from pixelward.folder import (
+    DRAWINGS,
+    MANIFEST,
+    PICTURES,
+    TEMPORARY,
+    VERSION,
+    damaged,
+    differing,
+    map_arrays,
+    read_record,
+    sha256_of,
+    stats_file,
+    units_file,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from pixelward.data.images import Preprocess
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """A layer of an atlas. `map`: (height, width) of its maps, () for a vector; boxes in prepared pixels."""
+
+    number: int
+    address: str
+    aliases: tuple[str, ...]
+    channels: int
+    map: tuple[int, ...]
+    field: Extent
+    reach: Extent
+    stride: tuple[int, int] | None
+
+    @property
+    def slug(self) -> str:
+        """The name of the layer's files, folders and pages."""
+        return f"{self.number:03d}-{re.sub('[^a-z0-9]', '-', self.address.lower())}"
+
+    def to_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("number", "address", "aliases", "channels", "map", "stride")}
+        return plain | {"field": _extent_to_json(self.field), "reach": _extent_to_json(self.reach)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> LayerRecord:
+        stride = plain["stride"]
+        return cls(
+            number=plain["number"],
+            address=plain["address"],
+            aliases=tuple(plain["aliases"]),
+            channels=plain["channels"],
+            map=tuple(plain["map"]),
+            field=_extent_from_json(plain["field"]),
+            reach=_extent_from_json(plain["reach"]),
+            stride=None if stride is None else (stride[0], stride[1]),
+        )
+
+
+class Hit(NamedTuple):
+    """A place where a unit fired. `picture`: its id; `name`: its name inside its source; position () in a vector."""
+
+    value: float
+    picture: int
+    position: tuple[int, ...]
+    name: str
+
+
+class Units(NamedTuple):
+    """Hits of all units of a layer, strongest first; missing ones are value 0, picture -1, position -1."""
+
+    value: NDArray[np.float32]  # (C, k)
+    picture: NDArray[np.int64]  # (C, k)
+    position: NDArray[np.int32]  # (C, k, 2), y and x
+
+
+class Stats(NamedTuple):
+    """Statistics of all units of a layer over the spatial maxima of `seen` pictures."""
+
+    seen: int
+    positive: NDArray[np.int64]  # (C,) pictures with a maximum above zero
+    histogram: NDArray[np.int64]  # (C, 82) of those maxima: below edges[0], 80 bins open on the right, from edges[80]
+    maximum: NDArray[np.float32]  # (C,)
+    edges: NDArray[np.float32]  # (81,)
+
+
+class PictureRow(NamedTuple):
+    """A picture, or one tile of a photograph: then `tile` is its box in the photograph's own pixels.
+
+    width, height: of the whole picture, upright, in pixels. state: "used", or "skipped" and a reason.
+    sha256: of the file, in hexadecimal digits. What could not be found out is None.
+    """
+
+    id: int
+    source: str
+    name: str
+    tile: Box | None = None
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    label: str | None = None
+    state: str = "used"
+    reason: str | None = None
+    sha256: str | None = None
+
+
+# Of the table `pictures`, in the order of PictureRow; sha256 as 32 bytes.
+COLUMNS = (
+    "id, source, name, tile_top, tile_left, tile_height, tile_width, scale, width, height, label, state, reason, sha256"
+)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """How an atlas was drawn, and the addresses of the layers that were. seed: "value", "one" or a number."""
+
+    rules: str
+    unpool: str
+    seed: str | float
+    layers: tuple[str, ...]
+
+
+class Unit(NamedTuple):
+    """One channel of a layer in an atlas."""
+
+    layer: LayerRecord
+    channel: int
+    hits: list[Hit]
+
+
+class LayerView:
+    """A layer of an atlas; `view[channel]` is a `Unit`."""
+
+    def __init__(self, atlas: Atlas, record: LayerRecord) -> None:
+        self.record = record
+        self._atlas = atlas
+
+    def __len__(self) -> int:
+        return self.record.channels
+
+    def __getitem__(self, channel: int) -> Unit:
+        if not 0 <= channel < self.record.channels:
+            raise PixelwardError(
+                given=f"channel {channel} of layer {self.record.address}",
+                allowed=f"0 to {self.record.channels - 1}",
+                next_step="choose one of these",
+            )
+        value, picture, position = (array[channel] for array in self._atlas.units(self.record))
+        names = {id: row.name for id, row in self._atlas.pictures(int(id) for id in picture if id >= 0).items()}
+        hits = [
+            Hit(float(v), int(id), tuple(int(at) for at in place) if self.record.map else (), names[int(id)])
+            for v, id, place in zip(value, picture, position, strict=True)
+            if id >= 0
+        ]
+        return Unit(self.record, channel, hits)
+
+
+class Atlas:
+    """A finished atlas, opened for reading with `Atlas.open`.
+
+    network: {"model": as it was named, "sha256": of its weights}. rules: the rule set whose reach the layers state.
+    size: (height, width) of a prepared picture. tiles: (size, stride) where photographs were cut into tiles.
+    sources: {"name", "path"} of each. pictures_seen, pictures_skipped: numbers of pictures (or tiles).
+    """
+
+    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
+        self.path = path
+        self.network: dict[str, str] = record["network"]
+        self.rules: str = record["rules"]
+        self.k: int = record["k"]
+        self.size: tuple[int, int] = (record["size"][0], record["size"][1])
+        self.tiles: tuple[int, int] | None = record["tiles"] and (record["tiles"]["size"], record["tiles"]["stride"])
+        self.layers = tuple(LayerRecord.from_json(each) for each in record["layers"])
+        self.sources: list[dict[str, str]] = record["sources"]
+        self.pictures_seen: int = record["counts"]["used"]
+        self.pictures_skipped: int = record["counts"]["skipped"]
+        self._record = record
+        self._by_name = {name: each for each in self.layers for name in (*reversed(each.aliases), each.address)}
+        self._maps: dict[str, Mapping[str, NDArray[Any]]] = {}
+        self._database: sqlite3.Connection | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Atlas:
+        """Open a finished atlas. Raises PixelwardError, with what to do, for anything else."""
+        folder = Path(path)
+        return cls(folder, read_record(folder))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a picture became the network's input."""
+        from pixelward.data.images import Preprocess  # here, because it brings torch along
+
+        return Preprocess.from_dict(self._record["preprocessing"])
+
+    def layer(self, name: str) -> LayerRecord:
+        """The layer with this address or alias. Raises PixelwardError, which lists the known ones."""
+        if name not in self._by_name:
+            raise PixelwardError(
+                given=f"layer {name!r}",
+                allowed=", ".join(each.address for each in self.layers),
+                next_step=f"choose one of these, or scan again with --layers {name}",
+            )
+        return self._by_name[name]
+
+    def __getitem__(self, name: str) -> LayerView:
+        return LayerView(self, self.layer(name))
+
+    def units(self, record: LayerRecord) -> Units:
+        """The hits of a layer's units, memory-mapped."""
+        arrays = self._mapped(units_file(record.slug))
+        return Units(arrays["value"], arrays["picture"], arrays["position"])
+
+    def stats(self, record: LayerRecord) -> Stats:
+        """The statistics of a layer's units, memory-mapped."""
+        arrays = self._mapped(stats_file(record.slug))
+        seen = int(arrays["seen"][0])
+        return Stats(seen, arrays["positive"], arrays["histogram"], arrays["maximum"], arrays["edges"])
+
+    def picture(self, id: int) -> PictureRow:
+        """The picture with this id. Raises PixelwardError if there is none."""
+        found = self.pictures([id])
+        if id not in found:
+            last = self._record["counts"]["pictures"] - 1
+            raise PixelwardError(given=f"picture {id}", allowed=f"0 to {last}", next_step="choose one of these")
+        return found[id]
+
+    def pictures(self, ids: Iterable[int]) -> dict[int, PictureRow]:
+        """The pictures with these ids, by id; unknown ids are left out."""
+        every, rows = sorted(set(ids)), {}
+        for start in range(0, len(every), 500):  # SQLite takes a limited number of arguments
+            some = every[start : start + 500]
+            marks = ",".join("?" * len(some))
+            for row in self._query(f"SELECT {COLUMNS} FROM pictures WHERE id IN ({marks})", some):
+                rows[row[0]] = _picture(row)
+        return {id: rows[id] for id in every if id in rows}
+
+    def skipped(self) -> Iterator[PictureRow]:
+        """The pictures that could not be used, in order, each with its reason."""
+        return map(_picture, self._query(f"SELECT {COLUMNS} FROM pictures WHERE state = 'skipped' ORDER BY id"))
+
+    def hit_pictures(self) -> Iterator[int]:
+        """The ids of all pictures that hold a hit, ascending."""
+        return (row[0] for row in self._query("SELECT DISTINCT picture FROM hits ORDER BY picture"))
+
+    def hits_of_picture(self, id: int) -> list[tuple[int, int, int]]:
+        """The hits in a picture: (number of the layer, channel, rank from 0), ascending."""
+        return list(self._query("SELECT layer, channel, rank FROM hits WHERE picture = ? ORDER BY 1, 2", [id]))
+
+    @property
+    def drawings(self) -> Drawings | None:
+        """How the atlas was drawn; None while it is not."""
+        plain = self._drawings_record()
+        if plain is None:
+            return None
+        return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]))
+
+    def write_drawings(self, drawings: Drawings) -> None:
+        """Say that the drawings of these layers, and the thumbs, are done: a manifest of hashes for each folder, last
+        `drawings.json`. All files must be there already."""
+        folders = {address: f"drawings/{self.layer(address).slug}" for address in drawings.layers}
+        for folder in [*folders.values(), "thumbs"]:
+            (self.path / folder).mkdir(parents=True, exist_ok=True)
+            files = sorted(f for f in (self.path / folder).iterdir() if f.suffix not in (".json", TEMPORARY))
+            write_json(self.path / folder / MANIFEST, {file.name: sha256_of(file) for file in files})
+        hashes = {address: sha256_of(self.path / folder / MANIFEST) for address, folder in folders.items()}
+        how = {"version": VERSION, "rules": drawings.rules, "unpool": drawings.unpool, "seed": drawings.seed}
+        thumbs = sha256_of(self.path / "thumbs" / MANIFEST)
+        write_json(self.path / DRAWINGS, how | {"layers": hashes, "thumbs": thumbs})
+
+    def verify(self) -> list[str]:
+        """Every file that is missing or whose content is not what was written, one line each; empty if all is well."""
+        wrong = [*differing(self.path, self._record["files"])]
+        plain = self._drawings_record()
+        if plain is not None:
+            folders = {f"drawings/{self.layer(address).slug}": wanted for address, wanted in plain["layers"].items()}
+            for folder, wanted in (folders | {"thumbs": plain["thumbs"]}).items():
+                manifest = f"{folder}/{MANIFEST}"
+                damage = list(differing(self.path, {manifest: wanted}))
+                if not damage:
+                    files = json.loads((self.path / manifest).read_text("utf-8"))
+                    damage = list(differing(self.path, {f"{folder}/{name}": each for name, each in files.items()}))
+                wrong += damage
+        return wrong
+
+    def _drawings_record(self) -> dict[str, Any] | None:
+        try:
+            plain: dict[str, Any] = json.loads((self.path / DRAWINGS).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return plain
+
+    def _mapped(self, file: str) -> Mapping[str, NDArray[Any]]:
+        if file not in self._maps:
+            try:
+                self._maps[file] = map_arrays(self.path / file)
+            except (OSError, ValueError, KeyError) as error:
+                raise damaged(self.path, file) from error
+        return self._maps[file]
+
+    def _query(self, question: str, values: Iterable[Any] = ()) -> Iterator[Any]:
+        if self._database is None:
+            where = f"{(self.path / PICTURES).resolve().as_uri()}?mode=ro&immutable=1"
+            try:
+                self._database = sqlite3.connect(where, uri=True, check_same_thread=False)
+            except sqlite3.Error as error:
+                raise damaged(self.path, PICTURES) from error
+            weakref.finalize(self, self._database.close)
+        try:
+            return self._database.execute(question, tuple(values))
+        except sqlite3.Error as error:
+            raise damaged(self.path, PICTURES) from error
+
+
+def _picture(row: tuple[Any, ...]) -> PictureRow:
+    tile = None if row[3] is None else Box(*row[3:7])
+    sha256 = None if row[13] is None else row[13].hex()
+    return PictureRow._make((*row[:3], tile, *row[7:13], sha256))
+
+
+def _extent_to_json(extent: Extent) -> dict[str, list[int] | None]:
+    spans = {"rows": extent.rows, "columns": extent.columns}
+    return {axis: None if span is None else [span.stride, span.start, span.size] for axis, span in spans.items()}
+
+
+def _extent_from_json(plain: Mapping[str, list[int] | None]) -> Extent:
+    rows, columns = (None if span is None else Span(*span) for span in (plain["rows"], plain["columns"]))
+    return Extent(rows, columns)

@@ -1,0 +1,367 @@
+"""One pass over the pictures: sources -> network -> strongest -> atlas.
+
+The pictures are cut into shards, runs of a fixed number of files in the order of their ids. Batches never cross a
+shard, and short ones are padded, so what is computed does not depend on where a scan was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count, groupby, islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from pixelward.atlas import Atlas, LayerRecord, PictureRow
+from pixelward.core.layers import Layer, find_layers, observe
+from pixelward.core.layers import layers as default_layers
+from pixelward.core.passage import unwrapped
+from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
+from pixelward.data.images import Preprocess, decode, fit, to_tensor
+from pixelward.data.sources import Picture, Source, open_sources
+from pixelward.data.tiles import cut_all, tile_boxes
+from pixelward.draft import Draft
+from pixelward.errors import PixelwardError
+from pixelward.folder import VERSION
+from pixelward.nets.load import preprocess_of
+
+Report = Callable[[int, int, float], None]
+File = tuple[Source, Picture]
+
+RULES = "deconvnet"  # the rule set whose reach the layers state
+SHARD = 1024  # files a shard
+SHARD_OF_PHOTOGRAPHS = 16  # the same where each is cut into tiles, of which there may be hundreds
+_AHEAD = 2  # batches that may be decoded before the network wants them
+
+T = TypeVar("T")
+
+
+class Prepared(NamedTuple):
+    """A picture or tile on its way to the network. pixels: (C, H, W), None if it is skipped; last: of its file."""
+
+    shard: int
+    row: PictureRow
+    pixels: Tensor | None
+    last: bool
+
+
+def scan(
+    net: nn.Module,
+    sources: str | Path | Sequence[str | Path],
+    atlas: str | Path,
+    *,
+    layers: Sequence[str] | None = None,
+    k: int = 9,
+    tiles: tuple[int, int] | None = None,
+    labels: str | None = None,
+    name: str | None = None,
+    batch: int = 32,
+    device: str | torch.device | None = None,
+    model: str = "",
+    report: Report | None = None,
+) -> Atlas:
+    """Find the k strongest hits and the statistics of every unit of the layers, over all pictures, in one pass.
+
+    net: takes (N, C, H, W), in evaluation mode. sources: folders, list files, globs, zips, pictures. atlas: a new or
+    empty folder, or one in which this scan was interrupted or is finished: then it goes on or has nothing to do.
+    layers: addresses; None for all convolutions, rectified where they are. tiles: (size, stride) cuts each picture
+    into overlapping tiles at several scales, in pixels. batch: pictures at once. device: where the network runs; None
+    for where it is. model: how the atlas shall name the network.
+    report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
+    there was nothing left to do.
+
+    Memory does not grow with the number of pictures. A picture that cannot be used is recorded as skipped with its
+    reason. Raises PixelwardError for bad input, for NaN or infinity in a layer, and if no picture could be used; what
+    was finished before an error is kept. Paper: section 4, feature visualization, the choice of the activations.
+    """
+    _refuse_small(k=k, batch=batch)
+    if tiles:
+        tile_boxes(tiles[0], tiles[0], *tiles)  # refuses impossible ones before anything is written
+    preprocess = preprocess_of(net)
+    opened = open_sources(sources, name=name, labels=labels)
+    size = (tiles[0], tiles[0]) if tiles else (preprocess.size, preprocess.size)
+    channels = len(preprocess.mean)
+    if layers is None:
+        found = default_layers(net, size=size, channels=channels)
+    else:
+        found = find_layers(net, layers, size=size, channels=channels)
+    records = _records(found)
+    listing, total = _listing(opened)
+    draft = Draft.begin(
+        Path(atlas),
+        {
+            "version": VERSION,
+            "network": {"model": model, "sha256": fingerprint(net)},
+            "preprocessing": preprocess.to_dict(),
+            "rules": RULES,
+            "k": k,
+            "size": size,
+            "tiles": {"size": tiles[0], "stride": tiles[1], "overlap": OVERLAP} if tiles else None,
+            "layers": [record.to_json() for record in records],
+            "sources": [{"name": source.name, "path": str(Path(source.path).absolute())} for source in opened],
+            "listing": listing,
+        },
+    )
+    if draft is None:
+        if report:
+            report(total, total, 0.0)
+        return Atlas.open(atlas)
+    home = _like(net).device
+    try:
+        if device is not None:
+            net.to(device)
+        run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
+        run.over(_files(opened), preprocess)
+        if not run.strongest[0].seen:
+            raise _nothing_used(draft)
+        draft.finish(records, histogram_edges().numpy())
+    except BaseException:
+        if not draft.shards:
+            draft.discard()
+        raise
+    finally:
+        if device is not None:
+            net.to(home)
+    return Atlas.open(atlas)
+
+
+def fingerprint(net: nn.Module) -> str:
+    """The sha256 over names, types, shapes and bytes of all parameters and buffers, by name; in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(unwrapped(net).state_dict().items()):
+        if isinstance(tensor, Tensor):  # a module may add other things to its state
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Run:
+    """The part of a scan that is repeated: batches through the network into the reducers, shard after shard."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        layers: Sequence[Layer],
+        draft: Draft,
+        *,
+        k: int,
+        batch: int,
+        tiles: tuple[int, int] | None,
+        tell: Callable[[int, int], None],
+    ) -> None:
+        self._net, self._layers, self._draft = net, layers, draft
+        self._batch, self._tiles, self._tell = batch, tiles, tell
+        self._like = _like(net)
+        self.strongest = [Strongest(layer.channels, k, self._like.device) for layer in layers]
+        self._apart = [
+            Apart(each, layer.field, (tiles[0], tiles[0])) if tiles else None
+            for each, layer in zip(self.strongest, layers, strict=True)
+        ]
+        state = draft.state()
+        for number, each in enumerate(self.strongest if state else ()):
+            each.load({name: torch.tensor(state[f"{number}/{name}"]) for name in each.state()})
+
+    def over(self, files: Iterable[File], preprocess: Preprocess) -> None:
+        """Take all shards that are not finished; after each, save the state."""
+        length = SHARD_OF_PHOTOGRAPHS if self._tiles else SHARD
+        done = self._draft.shards * length
+        left = enumerate(islice(files, done, None), start=done)
+        prepared = _prepared(left, preprocess, self._tiles, length=length, id=self._draft.pictures)
+        with closing(ahead(prepared, _AHEAD * self._batch)) as items:
+            for _, shard in groupby(items, key=lambda item: item.shard):
+                rows: list[PictureRow] = []
+                waiting: list[Prepared] = []
+                for item in shard:
+                    rows.append(item.row)
+                    done += item.last
+                    if item.pixels is not None:
+                        waiting.append(item)
+                    if len(waiting) == self._batch:
+                        self._through(waiting)
+                        self._tell(done, len(waiting))
+                        waiting = []
+                if waiting:
+                    self._through(waiting)
+                states = enumerate(each.state() for each in self.strongest)
+                arrays = {f"{n}/{name}": each.numpy() for n, state in states for name, each in state.items()}
+                self._draft.save(arrays, rows)
+                self._tell(done, len(waiting))
+
+    def _through(self, items: Sequence[Prepared]) -> None:
+        """One batch through the network."""
+        pixels = torch.stack([item.pixels for item in items if item.pixels is not None])
+        padding = pixels.new_zeros(self._batch - len(items), *pixels.shape[1:])
+        ids = torch.tensor([item.row.id for item in items], device=self._like.device)
+
+        def visit(number: int, maps: Tensor) -> None:
+            apart = self._apart[number]
+            for piece in _photographs(items) if apart else [slice(0, len(items))]:
+                try:
+                    if apart:
+                        boxes = torch.tensor([item.row.tile for item in items[piece]], dtype=torch.float64)
+                        apart.update(maps[piece], ids[piece], boxes)
+                    else:
+                        self.strongest[number].update(maps[piece], ids[piece])
+                except NotFiniteError as error:
+                    raise self._not_finite(number, items[piece.start + error.row].row) from error
+                if apart and items[piece.stop - 1].last:
+                    apart.settle()
+
+        observe(self._net, torch.cat([pixels, padding]).to(self._like), self._layers, visit)
+
+    def _not_finite(self, number: int, row: PictureRow) -> PixelwardError:
+        where = f"picture {row.id}, {row.source}/{row.name}" + (f", tile {tuple(row.tile)}" if row.tile else "")
+        return PixelwardError(
+            given=f"NaN or infinity in layer {self._layers[number].address} on {where}",
+            allowed="a network and preprocessing that give finite numbers",
+            next_step="check the weights and the preprocessing; finished shards are kept for the same command",
+        )
+
+
+def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """The same items, made in a thread of their own, up to `depth` before they are asked for."""
+    end = object()
+
+    def step() -> T | object:
+        return next(items, end)
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = deque(thread.submit(step) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(step))
+                yield cast(T, item)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _prepared(
+    files: Iterable[tuple[int, File]], preprocess: Preprocess, tiles: tuple[int, int] | None, *, length: int, id: int
+) -> Iterator[Prepared]:
+    """The pictures or tiles of numbered files, numbered from `id`. length: files a shard."""
+    ids = count(id)
+    for number, (source, picture) in files:
+        for row, pixels, last in _read(source, picture, preprocess, tiles):
+            yield Prepared(number // length, row._replace(id=next(ids)), pixels, last)
+
+
+def _read(
+    source: Source, picture: Picture, preprocess: Preprocess, tiles: tuple[int, int] | None
+) -> Iterator[tuple[PictureRow, Tensor | None, bool]]:
+    """A file as its one picture, or as its tiles, or skipped: row without an id, pixels, and whether it is the last."""
+    row = PictureRow(-1, source.name, picture.name, label=picture.label)
+    try:
+        data = source.read(picture.name)
+        row = row._replace(sha256=hashlib.sha256(data).hexdigest())
+        image = decode(data, picture.name)
+        row = row._replace(width=image.width, height=image.height)
+        pixels = None if tiles else to_tensor(fit(image, preprocess, picture.name), preprocess)
+    except PixelwardError as error:
+        yield row._replace(state="skipped", reason=error.given), None, True
+        return
+    if not tiles:
+        yield row, pixels, True
+        return
+    size, stride = tiles
+    cuts = tile_boxes(image.width, image.height, size, stride)
+    if not cuts:
+        reason = f"picture {picture.name} of {image.width} x {image.height} pixels, smaller than a tile of {size}"
+        yield row._replace(state="skipped", reason=reason), None, True
+    for left, (tile, piece) in enumerate(cut_all(image, cuts, size), start=1 - len(cuts)):
+        yield row._replace(tile=tile.box, scale=tile.scale), to_tensor(piece, preprocess), left == 0
+
+
+def _files(sources: Iterable[Source]) -> Iterator[File]:
+    return ((source, picture) for source in sources for picture in source.pictures())
+
+
+def _listing(sources: Iterable[Source]) -> tuple[str, int]:
+    """A hash of all names and labels in order, which tells whether a scan is the same one; and how many there are."""
+    digest, number = hashlib.sha256(), 0
+    for source, picture in _files(sources):
+        number += 1
+        digest.update(json.dumps([source.name, picture.name, picture.label]).encode() + b"\n")
+    return digest.hexdigest(), number
+
+
+def _records(layers: Sequence[Layer]) -> list[LayerRecord]:
+    if not layers:
+        raise PixelwardError(
+            given="a network without a layer to scan",
+            allowed="one or more; unless they are named, all convolutions are taken",
+            next_step="name the layers with --layers",
+        )
+    for layer in layers:
+        if len(layer.shape) not in (1, 3):
+            raise PixelwardError(
+                given=f"layer {layer.address} of shape {layer.shape}",
+                allowed="maps (C, H, W) and vectors (C,)",
+                next_step="choose other layers with --layers",
+            )
+    return [
+        LayerRecord(
+            number,
+            layer.address,
+            layer.aliases,
+            layer.channels,
+            layer.shape[1:],
+            layer.field,
+            layer.reach,
+            layer.stride,
+        )
+        for number, layer in enumerate(layers)
+    ]
+
+
+def _like(net: nn.Module) -> Tensor:
+    """A tensor of the kind and on the device that the network computes with."""
+    return next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
+
+
+def _photographs(items: Sequence[Prepared]) -> Iterator[slice]:
+    """Runs of tiles of one photograph; the last one may go on in the next batch."""
+    start = 0
+    for stop, item in enumerate(items, start=1):
+        if item.last or stop == len(items):
+            yield slice(start, stop)
+            start = stop
+
+
+def _teller(report: Report | None, total: int) -> Callable[[int, int], None]:
+    """Turns (files done, pictures taken since the last call) into what `report` is told."""
+    started, taken = time.monotonic(), 0
+
+    def tell(done: int, pictures: int) -> None:
+        nonlocal taken
+        taken += pictures
+        if report:
+            report(done, total, taken / max(time.monotonic() - started, 1e-9))
+
+    return tell
+
+
+def _nothing_used(draft: Draft) -> PixelwardError:
+    """For a scan in which every picture was skipped; leaves nothing behind."""
+    first = next(row for rows in draft.rows() for row in rows)
+    number = draft.pictures
+    draft.discard()
+    return PixelwardError(
+        given=f"{number} pictures, of which none can be used ({first.reason})",
+        allowed="at least one picture that can be decoded",
+        next_step="check the files, and --tiles if it was given",
+    )
+
+
+def _refuse_small(**numbers: int) -> None:
+    for what, number in numbers.items():
+        if number < 1:
+            raise PixelwardError(given=f"{what} {number}", allowed="1 or more", next_step="choose a larger number")
