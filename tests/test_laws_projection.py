@@ -11,10 +11,10 @@ from torch import nn
 
 from oracles import RECTIFIERS, Small, difference, hooked, slow_down, slow_up, small_networks
 from pixelward.core.layers import Survey
-from pixelward.core.project import Unit, project_units, project_windows, walk
+from pixelward.core.project import Unit, project_units, project_hits, walk
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED, MAX_POOL, RULE_SETS, resolve
 from pixelward.core.trace import trace
-from pixelward.core.windows import is_local
+from pixelward.core.windows import needs_nodes
 
 EXACT = 1e-10
 small = settings(deadline=None, max_examples=25)
@@ -112,8 +112,11 @@ def test_windows_equal_whole_pictures(case, unpool, data):
     chosen = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=5))
     number = torch.tensor(chosen)
     zeros = torch.zeros(len(chosen), dtype=torch.int64)
-    assert is_local(traced.plan, target.value, table)
-    windows, boxes = project_windows(traced.plan, target, number[:, 0], number[:, 1:], zeros, table)
+    assert not needs_nodes(traced.plan, target.value, table)
+    windows, boxes = project_hits(traced.plan, target, number[:, 0], number[:, 1:], zeros, table)
+    both = trace(net, torch.cat([-x, x]), ["last"])
+    again, _ = project_hits(both.plan, both.targets["last"], number[:, 0], number[:, 1:], zeros + 1, table)
+    assert difference(again, windows) < EXACT
     whole = project_units(net, x, "last", [Unit(0, c, (y, z)) for c, y, z in chosen], unpool=unpool)
     for window, box, unit in zip(windows, boxes, whole, strict=True):
         pasted = torch.zeros(x.shape[1], *(n + 200 for n in x.shape[2:]), dtype=x.dtype)

@@ -17,7 +17,7 @@ from pixelward.errors import PixelwardError as PixelwardError
 if TYPE_CHECKING:
     from pixelward.atlas import Atlas as _Atlas
     from pixelward.core.layers import layers as layers
-    from pixelward.core.project import project as project
+    from pixelward.projection import project as project
     from pixelward.core.rules import DECONVNET as DECONVNET
     from pixelward.core.rules import GRADIENT as GRADIENT
     from pixelward.core.rules import GUIDED as GUIDED
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HOMES: Mapping[str, tuple[str, str]] = {  # public name -> module, name there
     "load": ("pixelward.nets.load", "load"),
     "layers": ("pixelward.core.layers", "layers"),
-    "project": ("pixelward.core.project", "project"),
+    "project": ("pixelward.projection", "project"),
     "scan": ("pixelward.scan", "scan"),
     "draw": ("pixelward.draw", "draw"),
     "export": ("pixelward.web.export", "export"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pixelward.core.plan import Geometry, Plan
+if TYPE_CHECKING:  # an atlas is read without torch
+    from pixelward.core.plan import Geometry, Plan
 
 
 class Box(NamedTuple):

@@ -49,7 +49,10 @@ def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[
 
 
 def find_layers(net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
-    """The layers of these addresses, as asked; two that mean one tensor stand once. Raises PixelwardError for one that is not there."""
+    """The layers of these addresses, as asked; two that mean one tensor stand once.
+
+    Raises PixelwardError for one that is not there.
+    """
     survey = Survey(net, size, channels)
     return survey.described([survey.edge(text) for text in addresses])
 

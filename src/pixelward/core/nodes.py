@@ -403,8 +403,9 @@ _FAMILIES: tuple[tuple[str, _Reader, str], ...] = (
     (
         rules.LINEAR,
         _plain,
-        "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Narrow Expand Repeat Roll Flip "
-        "Split SplitWithSizes Unbind Stack Sum ToCopy ReflectionPad1D ReflectionPad2D ReplicationPad1D ReplicationPad2D "
+        "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Narrow Expand Repeat Roll "
+        "Flip Split SplitWithSizes Unbind Stack Sum ToCopy "
+        "ReflectionPad1D ReflectionPad2D ReplicationPad1D ReplicationPad2D "
         "UpsampleNearest1D UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D UpsampleBicubic2D "
         "UpsampleBilinear2DAa UpsampleBicubic2DAa PixelShuffle PixelUnshuffle Im2Col Col2Im Unfold Rsub",
     ),

@@ -12,7 +12,7 @@ from pixelward.core.fields import Box, Extent, extents
 from pixelward.core.plan import Plan, Step
 from pixelward.core.rules import DECONVNET, RuleSet, resolve, rule_for, with_margins
 from pixelward.core.trace import Target, trace
-from pixelward.core.windows import cut, is_local
+from pixelward.core.windows import cut, needs_nodes, of_pictures
 from pixelward.errors import PixelwardError
 
 Visitor = Callable[[Step, Tensor, Sequence[Tensor | None]], None]
@@ -61,7 +61,7 @@ class Projected:
 
 @dataclass(frozen=True)
 class Unit:
-    """A place in a layer: picture of the batch, channel, and (y, x), () in a vector, or None for its strongest place."""
+    """A place in a layer: picture of the batch, channel, and (y, x); () in a vector; None for its strongest place."""
 
     picture: int
     channel: int
@@ -110,41 +110,41 @@ def project_units(
     ]
 
 
-def project_windows(
+def project_hits(
     plan: Plan, target: Target, channels: Tensor, positions: Tensor, pictures: Tensor, rules: RuleSet = DECONVNET
 ) -> tuple[Tensor, list[Box]]:
     """Project n hits of a traced layer at once, each in the window that its signal can reach.
 
     channels, pictures: (n,) int64; positions: (n, 2) int64. Seeds are the activations. Returns the signals,
-    (n, C, h, w), and their boxes in pixels; the whole pictures where the layer's reach has no bound or is as large.
+    (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as large.
+    A plan of several pictures must need no nodes for that (`needs_nodes`).
     """
     height, width = plan.values[0].shape[2:]
     activations = target.activations
-    vector = activations.dim() == 2
-    index = (pictures, channels) if vector else (pictures, channels, positions[:, 0], positions[:, 1])
-    seeds = activations[index]
-    field = extents(plan, target.value).get(0, Extent(None, None))
+    place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
+    seeds = activations[(pictures, *place)]
     rows = torch.arange(len(channels))
-    small = (
-        not field.is_global
-        and field.box((0, 0), (height, width)).height * field.box((0, 0), (height, width)).width < height * width
-    )
+    field = extents(plan, target.value).get(0, Extent(None, None))
+    first = field.box((0, 0), (height, width))
+    nodeless = not needs_nodes(plan, target.value, rules)
     with torch.no_grad():
-        if small and is_local(plan, target.value, rules):
+        if nodeless and not field.is_global and first.height * first.width < height * width:
             windows = cut(plan, target.value, pictures, positions)
             signal = activations.new_zeros(len(channels), activations.shape[1], 1, 1)
             signal[rows, channels, 0, 0] = seeds
             down = walk(windows, target.value, signal, rules)
             return down, [field.box(tuple(place), (height, width)) for place in positions.tolist()]
-        if len(activations) > 1 and (len(pictures) != len(activations) or (pictures != rows).any()):
-            raise LookupError("whole pictures go down one hit a picture, or all from a plan of one picture")
+        if len(activations) > 1:
+            if not nodeless:
+                raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
+            plan = of_pictures(plan, target.value, pictures)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
-        signal[(rows, *index[1:])] = seeds
+        signal[(rows, *place)] = seeds
         return walk(plan, target.value, signal, rules), [Box(0, 0, height, width)] * len(channels)
 
 
 def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:
-    """(picture, channel, y, x) of a unit, or (picture, channel) in a vector; its strongest place where none is given."""
+    """(picture, channel, y, x) of a unit, (picture, channel) in a vector; its strongest place where none is given."""
     channels, size = activations.shape[1], tuple(activations.shape[2:])
     if activations.dim() not in (2, 4):
         raise PixelwardError(

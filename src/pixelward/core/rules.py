@@ -167,7 +167,7 @@ def unpool_sum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 
 def unpool_place(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
-    """Unpooling by placing: where windows chose one place, the largest magnitude stands (of equal ones the positive)."""
+    """Unpooling by placing: of signals that meet, the largest magnitude stands (of equal ones the positive)."""
     return [_unpool(signal, _known(step.switches, step), step, _keep_larger)]
 
 

@@ -19,11 +19,22 @@ from pixelward.core.rules import LOCAL, RuleSet, rule_for
 Starts = tuple[Tensor, Tensor]  # first row and first column of every hit's window, (n,) int64 each; may be negative
 
 
-def is_local(plan: Plan, value: int, rules: RuleSet) -> bool:
-    """Whether all that lies below `value` can be cut to windows under these rules."""
-    if any(extent.is_global for extent in extents(plan, value).values()):
-        return False
-    return all(step.geometry is not None and rule_for(step, rules) in LOCAL for step in plan.below(value))
+def needs_nodes(plan: Plan, value: int, rules: RuleSet) -> bool:
+    """Whether autograd's nodes, which know whole maps of all pictures only, are called below `value`."""
+    return any(step.geometry is None or rule_for(step, rules) not in LOCAL for step in plan.below(value))
+
+
+def of_pictures(plan: Plan, value: int, pictures: Tensor) -> Plan:
+    """The plan below `value` for n signals on whole maps, signal i in picture `pictures[i]` of the batch."""
+
+    def chosen(tensor: Tensor | None) -> Tensor | None:
+        return tensor if tensor is None or tensor.dim() != 4 or len(tensor) == 1 else tensor[pictures]
+
+    steps = (
+        replace(step, switches=chosen(step.switches), factor=chosen(step.factor), node=None)
+        for step in plan.below(value)
+    )
+    return Plan(plan.values, tuple(steps))
 
 
 def cut(plan: Plan, value: int, pictures: Tensor, positions: Tensor) -> Plan:

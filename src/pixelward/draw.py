@@ -1,0 +1,348 @@
+"""Atlas + network + pictures -> drawings: the projections and patches of every hit, as sheets.
+
+Each picture runs through the network once for a group of layers, and all hits that chose it go down together, each in
+its own window. Values are compared with those of the scan, so that no drawing shows another picture than was scanned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import save
+from torch import Tensor, nn
+
+from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
+from pixelward.core.fields import Box
+from pixelward.core.plan import Plan
+from pixelward.core.project import project_hits
+from pixelward.core.rules import RuleSet, resolve
+from pixelward.core.trace import Target, trace
+from pixelward.core.windows import needs_nodes
+from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
+from pixelward.data.sources import Source, open_sources
+from pixelward.data.tiles import Tile, cut
+from pixelward.errors import PixelwardError
+from pixelward.folder import boxes_file, sheet_file, thumb_file, write_file
+from pixelward.pictures import (
+    CELL,
+    Picture,
+    cell_size,
+    columns_of,
+    crop,
+    focus_box,
+    photo_webp,
+    projection_webp,
+    sheet,
+    signal_to_picture,
+    view_box,
+)
+from pixelward.pictures import fit as fit_tile
+from pixelward.scan import ahead, fingerprint
+
+Report = Callable[[int, int, float], None]
+
+PICTURES = 16  # through the network at once
+PIXELS = 3_000_000  # of signals that go down at once, counted at the picture
+TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
+THUMB = 192  # pixels of a thumb's longer side
+AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
+
+
+class _Chosen(NamedTuple):
+    """A hit to be drawn: number of its layer, its unit and rank, and where it is."""
+
+    layer: int
+    channel: int
+    rank: int
+    position: tuple[int, int]
+    value: float
+
+
+class _Loaded(NamedTuple):
+    """A picture as the network takes it, (C, H, W), and as people see it."""
+
+    id: int
+    pixels: Tensor
+    shown: Picture
+
+
+def draw(
+    atlas: Atlas | str | Path,
+    net: nn.Module,
+    *,
+    layers: Sequence[str] | None = None,
+    pictures: str | Path | None = None,
+    rules: str = "deconvnet",
+    unpool: str = "sum",
+    report: Report | None = None,
+) -> Atlas:
+    """Draw the hits of the layers (None: all) into the atlas's folder, and thumbs of all pictures that hold hits.
+
+    net: the network that was scanned. pictures: where they are now, if they were moved since the scan: the source, or
+    a folder of all sources by name. report: called with (pictures done, in all, pictures a second).
+    Layers that are drawn already are left as they are. Raises PixelwardError for another network, pictures that are
+    not what was scanned, and what has no rule; `drawings.json`, written last, never says more than is there.
+    """
+    atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    table = resolve(rules, unpool)
+    if fingerprint(net) != atlas.network["sha256"]:
+        raise PixelwardError(
+            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
+            allowed="the network that was scanned, with the same weights",
+            next_step="name that network, or scan with this one into a new folder",
+        )
+    done = _done(atlas, rules, unpool)
+    wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
+    wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
+    if wanted or not done:
+        gallery = _Gallery(atlas, pictures)
+        thumbs = set(atlas.hit_pictures())
+        groups = list(_groups(atlas, wanted))
+        rows = [_hits_by_picture(atlas, group) for group in groups]
+        total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
+        tell = _teller(report, total)
+        for number, (group, by_picture) in enumerate(zip(groups, rows, strict=True)):
+            _draw_group(atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, tell)
+    order = [record.address for record in atlas.layers]
+    drawn = sorted({*done, *(record.address for record in wanted)}, key=order.index)
+    atlas.write_drawings(Drawings(rules, unpool, "value", tuple(drawn)))
+    return atlas
+
+
+def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
+    """Layers that were drawn in the same way; refuses to mix two ways in one atlas."""
+    drawings = atlas.drawings
+    if drawings is None:
+        return ()
+    if (drawings.rules, drawings.unpool) != (rules, unpool):
+        raise PixelwardError(
+            given=f"rules {rules}, unpooling {unpool} for {atlas.path}, which is drawn with rules {drawings.rules}, "
+            f"unpooling {drawings.unpool}",
+            allowed="one way of drawing in an atlas",
+            next_step="draw a copy of the atlas from which drawings.json and drawings/ were removed",
+        )
+    return drawings.layers
+
+
+def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[LayerRecord]]:
+    """Runs of layers whose tiles fit into memory together."""
+    group: list[LayerRecord] = []
+    size = 0
+    for record in records:
+        box = view_box(record.field.box((0, 0), atlas.size), *atlas.size)
+        need = record.channels * atlas.k * 3 * 2 * min(box.height, CELL) * min(box.width, CELL)
+        if group and size + need > TILES:
+            yield group
+            group, size = [], 0
+        group.append(record)
+        size += need
+    if group:
+        yield group
+
+
+def _hits_by_picture(atlas: Atlas, group: Sequence[LayerRecord]) -> dict[int, list[_Chosen]]:
+    """All hits of these layers by the picture that holds them, ids ascending."""
+    found: dict[int, list[_Chosen]] = {}
+    for record in group:
+        units = atlas.units(record)
+        for channel, rank in np.argwhere(np.asarray(units.picture) >= 0).tolist():
+            y, x = units.position[channel, rank].tolist()
+            chosen = _Chosen(record.number, channel, rank, (y, x), float(units.value[channel, rank]))
+            found.setdefault(int(units.picture[channel, rank]), []).append(chosen)
+    return dict(sorted(found.items()))
+
+
+def _draw_group(
+    atlas: Atlas,
+    net: nn.Module,
+    group: Sequence[LayerRecord],
+    by_picture: dict[int, list[_Chosen]],
+    thumbs: set[int],
+    gallery: _Gallery,
+    table: RuleSet,
+    tell: Callable[[int], None],
+) -> None:
+    sheets = {record.number: _Sheets(atlas, record, gallery.preprocess) for record in group}
+    ids = sorted(by_picture | dict.fromkeys(thumbs))
+    addresses = [record.address for record in group]
+    size = PICTURES
+    loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
+    while batch := list(islice(loaded, size)):
+        for picture in batch:
+            if picture.id in thumbs:
+                small = Image.fromarray(picture.shown)
+                small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+                write_file(atlas.path / thumb_file(picture.id), photo_webp(small))
+        hits = [[(number, hit) for hit in by_picture.get(p.id, ())] for number, p in enumerate(batch)]
+        chosen = sorted((pair for pairs in hits for pair in pairs), key=lambda pair: pair[1].layer)
+        if chosen:
+            traced = trace(net, torch.stack([p.pixels for p in batch]).to(_device(net)), addresses)
+            if size > 1 and any(needs_nodes(traced.plan, t.value, table) for t in traced.targets.values()):
+                size = 1  # whole maps of one picture at a time, from here on
+                for number, picture in enumerate(batch):
+                    if hits[number]:
+                        traced = trace(net, picture.pixels[None].to(_device(net)), addresses)
+                        pairs = sorted(((0, hit) for _, hit in hits[number]), key=lambda pair: pair[1].layer)
+                        _draw_batch([picture], pairs, traced.plan, traced.targets, sheets, table)
+            else:
+                _draw_batch(batch, chosen, traced.plan, traced.targets, sheets, table)
+        tell(len(batch))
+    for record in group:
+        sheets[record.number].finish()
+
+
+def _draw_batch(
+    batch: Sequence[_Loaded],
+    chosen: Sequence[tuple[int, _Chosen]],
+    plan: Plan,
+    targets: Mapping[str, Target],
+    sheets: dict[int, _Sheets],
+    table: RuleSet,
+) -> None:
+    """Project hits of a batch, sorted by layer, each with the number of its picture, and hand them to their sheets."""
+    for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
+        own = sheets[layer]
+        target = targets[own.record.address]
+        pairs = list(some)
+        for start in range(0, len(pairs), own.at_once):
+            part = pairs[start : start + own.at_once]
+            numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
+            pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
+            place = (pictures, channels) if target.activations.dim() == 2 else (pictures, channels, *positions.T)
+            values = target.activations[place].float().tolist()
+            signals, boxes = project_hits(plan, target, channels, positions, pictures, table)
+            signals = signals.float().cpu()
+            for (number, hit), value, signal, box in zip(part, values, signals, boxes, strict=True):
+                _agree(own.record, hit, value)
+                own.add(hit, batch[number].shown, signal.numpy(), box)
+
+
+def _agree(record: LayerRecord, hit: _Chosen, value: float) -> None:
+    if abs(value - hit.value) > AGREE * abs(hit.value):
+        raise PixelwardError(
+            given=f"{record.address} unit {hit.channel}, which is {value:.6g} at {hit.position} and was {hit.value:.6g} "
+            "in the scan",
+            allowed="the pictures and the preprocessing of the scan",
+            next_step="check them, or scan again into a new folder",
+        )
+
+
+class _Sheets:
+    """Tiles of a layer's units on their way to sheets; a sheet is written as soon as its unit is complete."""
+
+    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess) -> None:
+        self.record = record
+        self._atlas = atlas
+        self._order = preprocess.channels
+        shape = (record.channels, atlas.k, 4)
+        self._boxes = {name: np.full(shape, -1, np.int32) for name in ("field", "reach", "focus")}
+        self._scales = np.zeros(shape[:2], np.float32)
+        self._waiting = (np.asarray(atlas.units(record).picture) >= 0).sum(1)
+        self._tiles: dict[int, dict[str, list[Picture | None]]] = {}
+        box = record.field.box((0, 0), atlas.size)
+        view = view_box(box, *atlas.size)
+        self._cell = cell_size(view.height, view.width)
+        self.at_once = max(1, PIXELS // (min(box.height, atlas.size[0]) * min(box.width, atlas.size[1]) * 3))
+
+    def add(self, hit: _Chosen, shown: Picture, signal: NDArray[np.float32], box: Box) -> None:
+        """Take a hit's signal, (C, h, w), which lies in `box` of the picture, and cut its tiles."""
+        size = self._atlas.size
+        position = hit.position if self.record.map else ()
+        field, reach = self.record.field.box(position, size), self.record.reach.box(position, size)
+        view = view_box(field, *size)
+        inside = Box(field.top - box.top, field.left - box.left, field.height, field.width)
+        drawn = signal_to_picture(signal, self._order, inside)
+        focus = focus_box(signal, inside)
+        here = Box(view.top - box.top, view.left - box.left, view.height, view.width)
+        tiles = self._tiles.setdefault(hit.channel, {name: [None] * self._atlas.k for name in _KINDS})
+        tiles["projections"][hit.rank] = _reduced(crop(drawn.picture, here))
+        tiles["patches"][hit.rank] = _reduced(crop(shown, view))
+        if focus is not None:
+            tiles["focus"][hit.rank] = _reduced(crop(drawn.picture, focus))
+            focus = Box(focus.top + box.top, focus.left + box.left, focus.height, focus.width)
+            self._boxes["focus"][hit.channel, hit.rank] = focus
+        self._boxes["field"][hit.channel, hit.rank] = field
+        self._boxes["reach"][hit.channel, hit.rank] = reach
+        self._scales[hit.channel, hit.rank] = drawn.scale
+        self._waiting[hit.channel] -= 1
+        if not self._waiting[hit.channel]:
+            self._write(hit.channel, self._tiles.pop(hit.channel))
+
+    def finish(self) -> None:
+        """Write the boxes, once every hit was added."""
+        arrays = {**self._boxes, "scale": self._scales}
+        write_file(self._atlas.path / boxes_file(self.record.slug), save(arrays))
+
+    def _write(self, channel: int, tiles: dict[str, list[Picture | None]]) -> None:
+        for kind, encode in _KINDS.items():
+            if any(tile is not None for tile in tiles[kind]):
+                image = sheet(tiles[kind], self._cell, columns_of(self._atlas.k))
+                write_file(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode(image))
+
+
+_KINDS = {"projections": projection_webp, "patches": photo_webp, "focus": projection_webp}
+
+
+def _reduced(tile: Picture) -> Picture:
+    """A tile no larger than its cell, so that thousands can wait in memory."""
+    return tile if max(tile.shape[:2]) <= CELL else np.asarray(fit_tile(tile, CELL))
+
+
+class _Gallery:
+    """The scanned pictures, read again, and held to be the same files."""
+
+    def __init__(self, atlas: Atlas, pictures: str | Path | None) -> None:
+        self.preprocess = atlas.preprocess
+        self._size = atlas.size
+        self._tiled = atlas.tiles is not None
+        self._sources: dict[str, Source] = {}
+        for source in atlas.sources:
+            place = Path(source["path"]) if pictures is None else Path(pictures)
+            if pictures is not None and len(atlas.sources) > 1:
+                place = place / source["name"]
+            (self._sources[source["name"]],) = open_sources([place], name=source["name"])
+        self._last: tuple[tuple[str, str], Image.Image] | None = None
+
+    def load(self, row: PictureRow) -> _Loaded:
+        name = (row.source, row.name)
+        if self._last is None or self._last[0] != name:
+            data = self._sources[row.source].read(row.name)
+            if row.sha256 is not None and hashlib.sha256(data).hexdigest() != row.sha256:
+                raise PixelwardError(
+                    given=f"picture {row.name}, which is not the file that was scanned",
+                    allowed="the scanned pictures, unchanged",
+                    next_step="name where they are with --pictures, or scan again into a new folder",
+                )
+            self._last = name, decode(data, row.name)
+        image = self._last[1]
+        if row.tile is not None and row.scale is not None:
+            fitted = cut(image, Tile(row.tile, row.scale), self._size[0])
+        else:
+            fitted = fit(image, self.preprocess, row.name)
+        pixels = to_tensor(fitted, self.preprocess)
+        return _Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+
+
+def _teller(report: Report | None, total: int) -> Callable[[int], None]:
+    started, done = time.monotonic(), 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if report is not None:
+            report(done, total, done / max(time.monotonic() - started, 1e-9))
+
+    return tell

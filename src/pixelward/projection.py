@@ -1,0 +1,189 @@
+"""Project units of somebody's network on somebody's picture: `pw.project`, and what it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor, nn
+
+from pixelward.core.fields import Box
+from pixelward.core.project import Projected, Unit, project_units
+from pixelward.core.rules import RuleSet
+from pixelward.data.images import Preprocess, prepare, to_rgb
+from pixelward.errors import PixelwardError
+from pixelward.folder import write_file
+from pixelward.nets.load import preprocess_of
+from pixelward.strips import beside
+
+OnePicture = str | Path | Image.Image | Tensor
+Pictures = OnePicture | Sequence[OnePicture]
+Position = tuple[int, int] | tuple[()]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What made one unit fire.
+
+    signal: (C, H, W) float, signed, like the prepared picture. value: the seed, normally the activation. position:
+    (y, x) in the layer's map, () in a vector. field: the pixels that can change the value; reach: those that the
+    signal can arrive at; both may leave the picture. picture: (C, H, W), as the network took it.
+    """
+
+    signal: Tensor
+    value: float
+    position: tuple[int, ...]
+    field: Box
+    reach: Box
+    layer: str
+    channel: int
+    rules: str
+    unpool: str
+    seed: str | float
+    picture: Tensor
+    preprocess: Preprocess
+
+    def to_image(self) -> Image.Image:
+        """The picture with the field marked, beside the projection, whole and in its field."""
+        place = f" at row {self.position[0]}, column {self.position[1]}" if self.position else ""
+        return beside(
+            to_rgb(self.picture.cpu(), self.preprocess),
+            self.signal.cpu().numpy(),
+            self.field,
+            order=self.preprocess.channels,
+            title=f"{self.layer}, unit {self.channel}",
+            lines=(f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}",),
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write `to_image` as a PNG file that also holds every choice that was made, as JSON under "pixelward"."""
+        return save_png(self.to_image(), Path(path), self.choices())
+
+    def choices(self) -> dict[str, object]:
+        """Everything that decided this projection, as plain data."""
+        names = ("layer", "channel", "position", "value", "field", "reach", "rules", "unpool", "seed")
+        return {name: getattr(self, name) for name in names}
+
+
+def save_png(image: Image.Image, path: Path, choices: dict[str, object]) -> Path:
+    """Write an image whole or not at all, with the choices that made it."""
+    import io
+
+    if path.suffix.lower() != ".png":
+        raise PixelwardError(given=f"{path}", allowed="a file name that ends in .png", next_step=f"use {path}.png")
+    note = PngInfo()
+    note.add_text("pixelward", json.dumps(choices))
+    target = io.BytesIO()
+    image.save(target, "PNG", pnginfo=note)
+    try:
+        write_file(path, target.getvalue())
+    except OSError as error:
+        raise PixelwardError(
+            given=f"{path}, which cannot be written ({error.strerror})",
+            allowed="a place that you may write to",
+            next_step="choose another file",
+        ) from error
+    return path
+
+
+def project(
+    net: nn.Module,
+    picture: Pictures,
+    *,
+    layer: str,
+    channel: int | Sequence[int],
+    position: Position | Sequence[Position] | None = None,
+    rules: str | RuleSet = "deconvnet",
+    unpool: str = "sum",
+    seed: str | float = "value",
+) -> Projection | list[Projection]:
+    """Project units of a layer down to the pixels: one picture, channel and position, or lists of them (broadcast).
+
+    picture: a path, a PIL image, or a prepared float tensor (C, H, W) or (N, C, H, W). channel: the unit. position:
+    (y, x) in the layer's map; None for the strongest one. rules: "deconvnet" (Zeiler & Fergus), "guided", "gradient"
+    or a dict of rules. unpool: "sum", "place", or the control "centre". seed: "value" (the paper's), "one", a number.
+    All single gives a Projection, otherwise a list. Raises PixelwardError for bad input and for what has no rule.
+    """
+    preprocess = preprocess_of(net)
+    prepared, many = _prepared(picture, preprocess)
+    channels = [channel] if isinstance(channel, int) else list(channel)
+    positions = _positions(position)
+    count = max(len(prepared), len(channels), len(positions))
+    single = count == 1 and not (many or not isinstance(channel, int) or isinstance(position, list))
+    lengths = {"pictures": len(prepared), "channels": len(channels), "positions": len(positions)}
+    if any(length not in (1, count) for length in lengths.values()):
+        raise PixelwardError(
+            given=", ".join(f"{length} {name}" for name, length in lengths.items()),
+            allowed="one of each, or equal numbers",
+            next_step="give every list the same length",
+        )
+    units = [
+        Unit(n if len(prepared) > 1 else 0, channels[n % len(channels)], positions[n % len(positions)])
+        for n in range(count)
+    ]
+    like = next(net.parameters(), torch.zeros(()))
+    done = project_units(net, prepared.to(like.device, like.dtype), layer, units, rules=rules, unpool=unpool, seed=seed)
+    named = rules if isinstance(rules, str) else "your own"
+    found = [
+        _projection(each, prepared[unit.picture], layer, named, unpool, seed, preprocess)
+        for each, unit in zip(done, units, strict=True)
+    ]
+    return found[0] if single else found
+
+
+def _projection(
+    done: Projected, picture: Tensor, layer: str, rules: str, unpool: str, seed: str | float, preprocess: Preprocess
+) -> Projection:
+    return Projection(
+        signal=done.signal,
+        value=done.value,
+        position=done.position,
+        field=done.field,
+        reach=done.reach,
+        layer=layer,
+        channel=done.channel,
+        rules=rules,
+        unpool=unpool,
+        seed=seed,
+        picture=picture,
+        preprocess=preprocess,
+    )
+
+
+def _prepared(picture: Pictures, preprocess: Preprocess) -> tuple[Tensor, bool]:
+    """Pictures as one (N, C, H, W) tensor, and whether several were meant."""
+    if isinstance(picture, Tensor):
+        if picture.dim() not in (3, 4) or not picture.is_floating_point():
+            raise PixelwardError(
+                given=f"a picture tensor of shape {tuple(picture.shape)}, {picture.dtype}",
+                allowed="float tensors (C, H, W) or (N, C, H, W), prepared as the network wants them",
+                next_step="hand over the path or the PIL image, and it is prepared for you",
+            )
+        return (picture, True) if picture.dim() == 4 else (picture[None], False)
+    if isinstance(picture, Sequence) and not isinstance(picture, str):
+        return torch.cat([_prepared(each, preprocess)[0] for each in picture]), True
+    if isinstance(picture, Image.Image):
+        return prepare(picture, preprocess, "given")[None], False
+    path = Path(picture)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PixelwardError(
+            given=f"picture {path}, which cannot be read ({error.strerror})",
+            allowed="a picture file",
+            next_step="check the path",
+        ) from error
+    return prepare(data, preprocess, path.name)[None], False
+
+
+def _positions(position: Position | Sequence[Position] | None) -> list[tuple[int, ...] | None]:
+    if position is None:
+        return [None]
+    if isinstance(position, tuple) and all(isinstance(number, int) for number in position):
+        return [tuple(position)]
+    return [tuple(each) for each in position]  # type: ignore[arg-type]
