@@ -114,7 +114,15 @@ def test_training_leaves_folded_half_precision_weights_a_log_and_a_record(folder
     training, validation = both(folder)
     lines: list[str] = []
     steps: list[tuple[int, int]] = []
-    weights = train(TINY, training, validation, tmp_path / "run", RECIPE, lines.append, lambda *at: steps.append(at))
+    weights = train(
+        TINY,
+        training,
+        validation,
+        tmp_path / "run",
+        RECIPE,
+        lines.append,
+        lambda done, total, rate: steps.append((done, total)),
+    )
 
     state = load_file(weights)
     plain = zfnet.build(TINY).state_dict()
@@ -146,7 +154,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_bytes(folder, tmp_path):
     data = both(folder)
     straight = train(TINY, *data, tmp_path / "straight", RECIPE, quiet)
 
-    def stop_in_epoch_two(done: int, _: int) -> None:
+    def stop_in_epoch_two(done: int, *_: float) -> None:
         if done == 3:
             raise Stopped
 

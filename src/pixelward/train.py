@@ -88,13 +88,13 @@ def train(
     run: Path,
     recipe: Recipe,
     report: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> Path:
     """Train, writing a checkpoint after every epoch; the same call again goes on where it stopped.
 
     Returns the path of the folded weights, `run/weights.safetensors` (float16), which stand beside
     `run/log.jsonl` (one line an epoch) and `run/record.json` (recipe, accuracy, preprocessing).
-    report: takes a line an epoch. progress: takes the steps done and all steps, after every step.
+    report: takes a line an epoch. progress: takes (steps done, steps in all, pictures a second) after every step.
     Raises PixelwardError for data that cannot train, or a run that began otherwise.
     """
     _check(architecture, training, validation, recipe)
@@ -143,7 +143,8 @@ def train(
             schedule.step()
             losses.append(loss.item())
             if progress:
-                progress((epoch - 1) * steps + step, recipe.epochs * steps)
+                rate = step * recipe.batch / (time.monotonic() - started)
+                progress((epoch - 1) * steps + step, recipe.epochs * steps, rate)
         row = {
             "epoch": epoch,
             "loss": round(sum(losses) / len(losses), 4),
