@@ -134,7 +134,10 @@ def _step(
         return replace(
             step, kind=composite.kind, geometry=POINTWISE, node=Chain(node, composite.inputs, picture), refusal=refusal
         )
-    return replace(step, **reader(node, step))
+    try:
+        return replace(step, **reader(node, step))
+    except RuntimeError as error:  # a saved tensor that is gone
+        return replace(step, refusal=refusal or f"what it saved cannot be read: {str(error).split('.')[0]}")
 
 
 class Chain:
@@ -275,7 +278,7 @@ def _average_pool(node: Node, step: Step) -> dict[str, Any]:
     return {
         "geometry": geometry,
         "margins": whole_margins(geometry, step),
-        "factor": 1 / divisor.to(node._saved_self),
+        "factor": 1 / divisor.to(node._input_metadata[0].dtype),
     }
 
 

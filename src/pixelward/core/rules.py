@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelward.core.plan import Margins, Step
+from pixelward.core import unpooling
+from pixelward.core.plan import Geometry, Margins, Step
 from pixelward.errors import PixelwardError
 
 Rule = Callable[[Tensor, Step], Sequence[Tensor | None]]
@@ -49,7 +50,16 @@ def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     arrived = next(s for s in signals if s is not None)
     made = next(shape for s, shape in zip(signals, step.output_shapes, strict=True) if s is not None)
     one_each = made is None or tuple(arrived.shape) == tuple(made)
-    down = step.node(*signals) if one_each else _call_for_each(step.node, signals)
+    try:
+        down = step.node(*signals) if one_each else _call_for_each(step.node, signals)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise PixelwardError(
+            given=f"{step.operation} in {step.where or 'the network'!r}, whose result was overwritten in place later",
+            allowed="operations that autograd can still differentiate",
+            next_step='use rules="deconvnet", which needs no results, or inplace=False in what follows',
+        ) from error
     down = down if isinstance(down, tuple) else (down,)
     return [_fit(part, shape, one_each) for part, shape in zip(down, step.input_shapes, strict=False)]
 
@@ -163,57 +173,29 @@ def unpool_sum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's unpooling: each signal to its switch; where windows chose one place, signals add."""
     if step.switches is None:
         return autograd(signal, step)
-    return [_unpool(signal, step.switches, step, _add)]
+    return [_unpool(unpooling.added, signal, step.switches, step)]
 
 
 def unpool_place(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Unpooling by placing: of signals that meet, the largest magnitude stands (of equal ones the positive)."""
-    return [_unpool(signal, _known(step.switches, step), step, _keep_larger)]
+    return [_unpool(unpooling.placed, signal, step.switches, step)]
 
 
 def unpool_centre(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """A control: to the middle of each window, switches ignored; signals add."""
-    return [_unpool(signal, _known(step.middles, step), step, _add)]
+    return [_unpool(unpooling.added, signal, step.middles, step)]
 
 
-def _known(places: Tensor | None, step: Step) -> Tensor:
-    if places is None:
+def _unpool(
+    send: Callable[[Tensor, Tensor, Geometry], Tensor], signal: Tensor, places: Tensor | None, step: Step
+) -> Tensor:
+    if places is None or step.geometry is None:
         raise PixelwardError(
             given=f"{step.operation} in {step.where or 'the network'}, whose windows have no common size",
             allowed='unpool="sum"',
             next_step='project with unpool="sum"',
         )
-    return places
-
-
-def _unpool(signal: Tensor, switches: Tensor, step: Step, meet: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Send signals to the places of their windows, one place of the window at a time: the same bits on any device."""
-    geometry = step.geometry
-    if geometry is None:
-        raise LookupError(f"{step.operation} has no windows")
-    rows, columns = signal.shape[2:]
-    down = signal.new_zeros(*signal.shape[:2], *geometry.footprint((rows, columns)))
-    for place_in_window in range(geometry.kernel[0] * geometry.kernel[1]):
-        row, column = divmod(place_in_window, geometry.kernel[1])
-        top, left = row * geometry.dilation[0], column * geometry.dilation[1]
-        here = down[
-            :,
-            :,
-            top : top + (rows - 1) * geometry.stride[0] + 1 : geometry.stride[0],
-            left : left + (columns - 1) * geometry.stride[1] + 1 : geometry.stride[1],
-        ]
-        here.copy_(meet(here, signal * (switches == place_in_window)))
-    return with_margins(down, step.margins)
-
-
-def _add(standing: Tensor, arriving: Tensor) -> Tensor:
-    return standing + arriving
-
-
-def _keep_larger(standing: Tensor, arriving: Tensor) -> Tensor:
-    larger = arriving.abs() > standing.abs()
-    positive = (arriving.abs() == standing.abs()) & (arriving > standing)
-    return torch.where(larger | positive, arriving, standing)
+    return with_margins(send(signal, places, step.geometry), step.margins)
 
 
 def table(*rows: tuple[str, Rule]) -> RuleSet:

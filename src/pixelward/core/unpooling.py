@@ -1,0 +1,62 @@
+"""Pooled signals sent back to places in their windows, and what happens where windows meet. Plain tensors.
+
+All ways give the same bits on every run and device: nothing depends on the order in which threads write.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pixelward.core.plan import Geometry
+
+
+def added(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
+    """Send each signal to its place; where windows chose one place, signals add.
+
+    signal: (N, C, h, w) float. places: (N or 1, C or 1, h, w) int: place in the window, row by row.
+    Returns (N, C, H, W), the footprint of all windows.
+    """
+    if signal.device.type != "cpu":  # elsewhere scattering adds in whatever order threads arrive
+        return _place_by_place(signal, places, geometry, keep_larger=False)
+    rows, columns = signal.shape[2:]
+    height, width = geometry.footprint((rows, columns))
+    offsets = torch.tensor(
+        [
+            row * geometry.dilation[0] * width + column * geometry.dilation[1]
+            for row in range(geometry.kernel[0])
+            for column in range(geometry.kernel[1])
+        ]
+    )
+    starts = torch.arange(rows)[:, None] * (geometry.stride[0] * width) + torch.arange(columns) * geometry.stride[1]
+    index = (offsets[places.long()] + starts).expand(signal.shape)
+    down = signal.new_zeros(*signal.shape[:2], height * width)
+    return down.scatter_add_(2, index.flatten(2), signal.flatten(2)).view(*signal.shape[:2], height, width)
+
+
+def placed(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
+    """Like `added`, but where signals meet, the one of largest magnitude stands; of equal ones the positive."""
+    return _place_by_place(signal, places, geometry, keep_larger=True)
+
+
+def _place_by_place(signal: Tensor, places: Tensor, geometry: Geometry, *, keep_larger: bool) -> Tensor:
+    """One place of the window after the other: within a place no two windows meet."""
+    rows, columns = signal.shape[2:]
+    down = signal.new_zeros(*signal.shape[:2], *geometry.footprint((rows, columns)))
+    nothing = signal.new_zeros(())
+    for place in range(geometry.kernel[0] * geometry.kernel[1]):
+        row, column = divmod(place, geometry.kernel[1])
+        top, left = row * geometry.dilation[0], column * geometry.dilation[1]
+        standing = down[
+            :,
+            :,
+            top : top + (rows - 1) * geometry.stride[0] + 1 : geometry.stride[0],
+            left : left + (columns - 1) * geometry.stride[1] + 1 : geometry.stride[1],
+        ]
+        arriving = torch.where(places == place, signal, nothing)
+        if keep_larger:
+            larger, equal = arriving.abs() > standing.abs(), arriving.abs() == standing.abs()
+            standing.copy_(torch.where(larger | (equal & (arriving > standing)), arriving, standing))
+        else:
+            standing.add_(arriving)
+    return down
