@@ -1,0 +1,171 @@
+"""Drawings: every hit is drawn as `project` shows it, once, in its own cell; other networks and pictures are refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+from torch import nn
+
+import pixelward as pw
+from pixelward.core.fields import Box
+from pixelward.folder import boxes_file, sheet_file, thumb_file
+from pixelward.pictures import GAP, cell_size, crop, fit, signal_to_picture, view_box
+from pixelward.projection import project
+
+SIZE = 32
+PREPROCESS = {"channels": "RGB", "range": 1.0, "mean": [0.5] * 3, "std": [0.25] * 3, "resize": SIZE, "size": SIZE}
+
+
+def network():
+    torch.manual_seed(4)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(4, 6, 3, 1, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(6 * 64, 3),
+    )  # fmt: skip
+    net.preprocess = PREPROCESS
+    return net.eval()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(7):
+        pixels = random.integers(0, 256, (SIZE + number, SIZE + 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture
+def drawn(tmp_path, pictures):
+    net = network()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", layers=["0:relu", "3:relu", "6"], k=3)
+    return net, pw.draw(atlas, net)
+
+
+def cells(atlas, record, channel, kind):
+    """The tiles of a sheet, rank by rank."""
+    image = Image.open(atlas.path / sheet_file(record.slug, channel, kind)).convert("RGB")
+    columns = 2  # ceil(sqrt(3))
+    cell = (image.width + GAP) // columns - GAP
+    at = [(rank % columns * (cell + GAP), rank // columns * (cell + GAP)) for rank in range(atlas.k)]
+    return [np.asarray(image.crop((left, top, left + cell, top + cell))).astype(int) for left, top in at]
+
+
+def test_every_tile_is_what_project_shows(drawn, pictures):
+    net, atlas = drawn
+    compared = 0
+    for record in atlas.layers:
+        for channel in range(record.channels):
+            hits = atlas[record.address][channel].hits
+            for hit, cell in zip(hits, cells(atlas, record, channel, "projections") if hits else [], strict=False):
+                one = project(
+                    net, pictures / hit.name, layer=record.address, channel=channel, position=hit.position or None
+                )
+                assert one.value == pytest.approx(hit.value, rel=1e-4)
+                assert one.position == hit.position
+                view = view_box(one.field, SIZE, SIZE)
+                expected = fit(
+                    crop(signal_to_picture(one.signal.numpy(), "RGB", one.field).picture, view),
+                    cell_size(view.height, view.width),
+                )
+                off = np.abs(np.asarray(expected).astype(int) - cell)
+                assert np.percentile(off, 99) <= 8  # stored levels are eight apart
+                compared += 1
+    assert compared > 20
+
+
+def test_boxes_scales_and_thumbs_are_written_for_every_hit(drawn):
+    _, atlas = drawn
+    for record in atlas.layers:
+        boxes = load_file(atlas.path / boxes_file(record.slug))
+        there = np.asarray(atlas.units(record).picture) >= 0
+        assert (boxes["scale"][there] > 0).mean() > 0.9
+        assert (boxes["scale"][~there] == 0).all()
+        for channel, rank in np.argwhere(there).tolist():
+            hit = atlas[record.address][channel].hits[rank]
+            assert Box(*boxes["field"][channel, rank].tolist()) == record.field.box(hit.position, (SIZE, SIZE))
+    for id in atlas.hit_pictures():
+        assert Image.open(atlas.path / thumb_file(id)).size == (SIZE, SIZE)
+    assert atlas.verify() == []
+
+
+def test_the_same_command_again_has_nothing_to_do_and_more_layers_are_added(tmp_path, pictures):
+    net = network()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", k=2)
+    pw.draw(atlas, net, layers=["0:relu"])
+    first = {path: path.stat().st_mtime_ns for path in (atlas.path / "drawings").rglob("*.webp")}
+    pw.draw(atlas, net)
+    assert all(path.stat().st_mtime_ns == when for path, when in first.items())
+    assert pw.open(atlas.path).drawings.layers == ("0:relu", "3:relu")
+
+
+def test_drawn_again_from_nothing_gives_the_same_bytes(tmp_path, pictures):
+    net = network()
+    found = []
+    for name in "ab":
+        atlas = pw.draw(pw.scan(net, pictures, tmp_path / name, k=2), net)
+        found.append(
+            {p.relative_to(atlas.path): p.read_bytes() for p in sorted((atlas.path / "drawings").rglob("*.*"))}
+        )
+    assert found[0] == found[1]
+
+
+def test_tiles_of_a_photograph_are_drawn_from_the_photograph(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    y, x = np.mgrid[:70, :90]
+    pixels = np.stack([3 * y, 2 * x, 255 - y - x], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "one.png")
+    net = network()
+    atlas = pw.draw(pw.scan(net, folder, tmp_path / "atlas", k=2, tiles=(SIZE, 16)), net)
+    whole = [row for row in atlas.pictures(atlas.hit_pictures()).values() if row.scale == 1]
+    assert whole
+    for row in whole:
+        thumb = np.asarray(Image.open(atlas.path / thumb_file(row.id)).convert("RGB")).astype(int)
+        top, left = row.tile[:2]
+        assert np.abs(thumb - pixels[top : top + SIZE, left : left + SIZE]).mean() < 4
+
+
+def test_another_network_is_refused(drawn):
+    _, atlas = drawn
+    other = network()
+    with torch.no_grad():
+        other[0].weight[0, 0, 0, 0] += 1
+    with pytest.raises(pw.PixelwardError, match=r"a network that is not the one of .* - allowed: the network that was"):
+        pw.draw(atlas, other)
+
+
+def test_changed_pictures_are_refused_and_moved_ones_found(tmp_path, pictures):
+    net = network()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", k=2)
+    moved = pictures.rename(tmp_path / "elsewhere")
+    with pytest.raises(pw.PixelwardError, match="pictures"):
+        pw.draw(atlas, net)
+    pw.draw(atlas, net, pictures=moved, layers=["0:relu"])
+    for path in moved.glob("*.png"):
+        Image.new("RGB", (40, 40), (9, 9, 9)).save(path)
+    with pytest.raises(pw.PixelwardError, match=r"not the file that was scanned.*--pictures"):
+        pw.draw(atlas, net, pictures=moved)
+    assert json.loads((atlas.path / "drawings.json").read_text())["layers"].keys() == {"0:relu"}
+
+
+def test_two_ways_of_drawing_do_not_mix(drawn):
+    net, atlas = drawn
+    with pytest.raises(pw.PixelwardError, match=r"rules guided.*drawn with rules deconvnet.*one way of drawing"):
+        pw.draw(atlas, net, rules="guided")
+
+
+def test_guided_drawings_work_where_every_step_calls_its_node(tmp_path, pictures):
+    net = network()
+    atlas = pw.draw(pw.scan(net, pictures, tmp_path / "atlas", k=2), net, rules="guided")
+    hit = atlas["3:relu"][0].hits[0]
+    assert project(net, pictures / hit.name, layer="3:relu", channel=0, rules="guided").value == pytest.approx(
+        hit.value
+    )
+    assert atlas.drawings.rules == "guided"
