@@ -1,4 +1,4 @@
-"""Drawings: every hit is drawn as `project` shows it, once, in its own cell; other networks and pictures are refused."""
+"""Drawings: every hit is drawn once as `project` shows it; other networks and pictures are refused."""
 
 import json
 
@@ -110,9 +110,8 @@ def test_drawn_again_from_nothing_gives_the_same_bytes(tmp_path, pictures):
     found = []
     for name in "ab":
         atlas = pw.draw(pw.scan(net, pictures, tmp_path / name, k=2), net)
-        found.append(
-            {p.relative_to(atlas.path): p.read_bytes() for p in sorted((atlas.path / "drawings").rglob("*.*"))}
-        )
+        files = sorted((atlas.path / "drawings").rglob("*.*"))
+        found.append({file.relative_to(atlas.path): file.read_bytes() for file in files})
     assert found[0] == found[1]
 
 
@@ -165,7 +164,6 @@ def test_guided_drawings_work_where_every_step_calls_its_node(tmp_path, pictures
     net = network()
     atlas = pw.draw(pw.scan(net, pictures, tmp_path / "atlas", k=2), net, rules="guided")
     hit = atlas["3:relu"][0].hits[0]
-    assert project(net, pictures / hit.name, layer="3:relu", channel=0, rules="guided").value == pytest.approx(
-        hit.value
-    )
+    one = project(net, pictures / hit.name, layer="3:relu", channel=0, rules="guided")
+    assert one.value == pytest.approx(hit.value)
     assert atlas.drawings.rules == "guided"

@@ -16,7 +16,8 @@ from pixelward import explain
 def net():
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(600, 2),
     )  # fmt: skip
     net.preprocess = {
         "channels": "BGR",
@@ -26,7 +27,6 @@ def net():
         "resize": 24,
         "size": 24,
     }
-    net(torch.zeros(1, 3, 24, 24))
     return net.eval()
 
 

@@ -49,10 +49,10 @@ def without_norm_on_the_way_down(net):
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        ("googlenet", ["conv2:relu", "inception_3b.conv_5x5:relu", "inception_4b.conv_3x3:relu", "inception_5b.conv_1x1:relu"]),
+        ("googlenet", ["conv2:relu", "inception_4b.conv_3x3:relu"]),
         ("squeezenet", ["conv1:relu", "fire4.expand_3x3:relu", "fire9.expand_1x1:relu"]),
     ],
-)  # fmt: skip
+)
 def test_projections_equal_hooks_on_autograds_nodes(name, layers):
     net = network(name).double()
     size = net.preprocess["size"]
@@ -74,13 +74,13 @@ def test_projections_equal_hooks_on_autograds_nodes(name, layers):
 
 
 def test_an_atlas_equals_a_brute_force_top_nine(tmp_path):
-    """SqueezeNet, three layers, 60 pictures: every activation of every picture, sorted."""
+    """SqueezeNet, three layers, 40 pictures: every activation of every picture, sorted."""
     net = network("squeezenet")
     layers = {"conv1:relu": net.relu1, "fire4.expand_3x3:relu": net.fire4.relu_3x3, "conv10:relu": net.relu10}
     folder = tmp_path / "pictures"
     with zipfile.ZipFile(DATA / "imagenet1000.zip") as archive:
         rows = list(csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
-        names = sorted(row["file"] for row in rows[::17])
+        names = sorted(row["file"] for row in rows[::25])
         archive.extractall(folder, names)
     found = {address: [] for address in layers}
     handles = [
