@@ -15,7 +15,7 @@ import pixelward as pw
 from pixelward.meter import Meter
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
-SIZE, STRIDE = 64, 32  # of tiles, in pixels
+SIZE, STRIDE = 64, 48  # of tiles, in pixels
 
 # Photographs inside scikit-image, and whom to thank for them; CREDITS.md says more.
 PHOTOGRAPHS = {
