@@ -125,7 +125,6 @@ def test_arrays_are_memory_mapped(atlas):
     assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
 
 
-@pytest.mark.xfail(reason="core/fields.py imports core/plan.py, which imports torch; types only would do")
 def test_reading_needs_no_torch(atlas):
     code = (
         "import sys; from pixelward.atlas import Atlas; atlas = Atlas.open(sys.argv[1]); atlas['fc'][0].hits;"

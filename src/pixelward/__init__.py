@@ -17,12 +17,12 @@ from pixelward.errors import PixelwardError as PixelwardError
 if TYPE_CHECKING:
     from pixelward.atlas import Atlas as _Atlas
     from pixelward.core.layers import layers as layers
-    from pixelward.projection import project as project
     from pixelward.core.rules import DECONVNET as DECONVNET
     from pixelward.core.rules import GRADIENT as GRADIENT
     from pixelward.core.rules import GUIDED as GUIDED
     from pixelward.draw import draw as draw
     from pixelward.nets.load import load as load
+    from pixelward.projection import project as project
     from pixelward.scan import scan as scan
     from pixelward.web.export import export as export
 

@@ -229,8 +229,7 @@ def _draw_batch(
 def _agree(record: LayerRecord, hit: _Chosen, value: float) -> None:
     if abs(value - hit.value) > AGREE * abs(hit.value):
         raise PixelwardError(
-            given=f"{record.address} unit {hit.channel}, which is {value:.6g} at {hit.position} and was {hit.value:.6g} "
-            "in the scan",
+            given=f"{record.address} unit {hit.channel}: {value:.6g} at {hit.position}, in the scan {hit.value:.6g}",
             allowed="the pictures and the preprocessing of the scan",
             next_step="check them, or scan again into a new folder",
         )
