@@ -362,13 +362,12 @@ def _sum(sign: int) -> Callable[[Node, Step], dict[str, Any]]:
 def _concatenation(node: Node, step: Step) -> dict[str, Any]:
     rank = len(step.output_shapes[0] or ())
     constants = any(index is None for index in step.inputs)
-    along_channels = node._saved_dim % max(rank, 1) == 1 if node._saved_dim < 1 << 62 else _unsigned(node, rank) == 1
-    return {"geometry": POINTWISE} if rank == 4 and along_channels and not constants else {}
+    return {"geometry": POINTWISE} if rank == 4 and _axis(node._saved_dim, rank) == 1 and not constants else {}
 
 
-def _unsigned(node: Node, rank: int) -> int:
-    """Older builds show a negative axis as an unsigned number of 64 bits."""
-    return int((node._saved_dim - (1 << 64)) % rank)
+def _axis(saved: int, rank: int) -> int:
+    """An axis counted from the front; autograd shows one that was counted from the back as unsigned, of 64 bits."""
+    return (saved - (1 << 64) if saved >= 1 << 63 else saved) % rank
 
 
 def _padding(node: Node, step: Step) -> dict[str, Any]:
