@@ -1,6 +1,8 @@
 """Laws 12 and 16: the network is left as it was found, and what has no rule is refused by name."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.nn.modules import module as module_hooks
 import pixelward as pw
 from pixelward.core.layers import find_layers, layers, observe
 from pixelward.core.project import Unit, project_units
+from pixelward.core.sentinel import Sentinel
 from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError
 
@@ -83,6 +86,23 @@ def test_nothing_is_left_on_the_network_after_success_or_error(fail):
             use(**wrong)
     same(before, state(net))
     assert torch.equal(x, X)
+
+
+def test_the_graph_is_freed_with_its_plan_and_does_not_wait_for_the_garbage_collector(monkeypatch):
+    kept = []
+    made = Sentinel.__init__
+
+    def note(self, *arguments):
+        made(self, *arguments)
+        kept.append(weakref.ref(self))
+
+    monkeypatch.setattr(Sentinel, "__init__", note)
+    gc.disable()
+    try:
+        project_units(Branchy().eval(), X[:1], "norm", [Unit(0, 0)])
+        assert [ref() for ref in kept] == [None]
+    finally:
+        gc.enable()
 
 
 def test_batch_norm_and_dropout_in_training_mode_are_refused_and_their_buffers_restored():

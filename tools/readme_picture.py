@@ -1,4 +1,4 @@
-"""Make docs/images/units.webp: units of four layers of the demo's atlas, projections beside patches, as the paper's figure 2.
+"""Make docs/images/units.webp: units of four layers of the demo's atlas, as the paper's figure 2 shows them.
 
 Run `make demo` first. The photographs are the demo's own: public domain and CC0 (CREDITS.md).
 """

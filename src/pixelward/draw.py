@@ -185,22 +185,43 @@ def _draw_group(
         hits = [[(number, hit) for hit in by_picture.get(p.id, ())] for number, p in enumerate(batch)]
         chosen = sorted((pair for pairs in hits for pair in pairs), key=lambda pair: pair[1].layer)
         if chosen:
-            traced = trace(net, torch.stack([p.pixels for p in batch]).to(_device(net)), addresses)
-            if size > 1 and any(needs_nodes(traced.plan, t.value, table) for t in traced.targets.values()):
-                size = 1  # whole maps of one picture at a time, from here on
-                for number, picture in enumerate(batch):
-                    if hits[number]:
-                        traced = trace(net, picture.pixels[None].to(_device(net)), addresses)
-                        pairs = sorted(((0, hit) for _, hit in hits[number]), key=lambda pair: pair[1].layer)
-                        _draw_batch([picture], pairs, traced.plan, traced.targets, sheets, table)
-            else:
-                _draw_batch(batch, chosen, traced.plan, traced.targets, sheets, table)
+            size = _draw_batch(net, batch, chosen, addresses, sheets, table)
         tell(len(batch))
     for record in group:
         sheets[record.number].finish()
 
 
 def _draw_batch(
+    net: nn.Module,
+    batch: Sequence[_Loaded],
+    chosen: Sequence[tuple[int, _Chosen]],
+    addresses: Sequence[str],
+    sheets: dict[int, _Sheets],
+    table: RuleSet,
+) -> int:
+    """Project hits, sorted by layer, each with the number of its picture in the batch.
+
+    Returns how many pictures the next batch may have: one, where steps call their nodes, which know whole maps only.
+    """
+    traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses)
+    plan, targets = traced.plan, traced.targets
+    del traced
+    if not any(needs_nodes(plan, target.value, table) for target in targets.values()):
+        plan = plan.without_nodes()
+        _draw_hits(batch, chosen, plan, targets, sheets, table)
+        return PICTURES
+    if len(batch) == 1:
+        _draw_hits(batch, chosen, plan, targets, sheets, table)
+        return 1
+    del plan, targets
+    for number, picture in enumerate(batch):
+        own = [(0, hit) for at, hit in chosen if at == number]
+        if own:
+            _draw_batch(net, [picture], own, addresses, sheets, table)
+    return 1
+
+
+def _draw_hits(
     batch: Sequence[_Loaded],
     chosen: Sequence[tuple[int, _Chosen]],
     plan: Plan,
@@ -208,7 +229,7 @@ def _draw_batch(
     sheets: dict[int, _Sheets],
     table: RuleSet,
 ) -> None:
-    """Project hits of a batch, sorted by layer, each with the number of its picture, and hand them to their sheets."""
+    """Send the hits down, as many of a layer at once as memory allows, and hand them to their sheets."""
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
         own = sheets[layer]
         target = targets[own.record.address]

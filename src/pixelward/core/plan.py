@@ -7,7 +7,7 @@ walked down by any set of rules, or cut to windows (`windows.py`), without the n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -101,6 +101,10 @@ class Plan:
     values: tuple[Value, ...]
     steps: tuple[Step, ...]
     inside: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def without_nodes(self) -> Plan:
+        """The same plan without autograd's nodes, so that the graph and its activations can be freed."""
+        return replace(self, steps=tuple(replace(step, node=None) for step in self.steps))
 
     def below(self, value: int) -> tuple[Step, ...]:
         """The steps that a signal starting at `value` crosses, in the order of the way up."""

@@ -111,16 +111,21 @@ class Pass:
             if isinstance(result, Tensor):
                 watch(Address(where, function=name, count=count), result)
 
-        self._sentinel = Sentinel(self.modules.running, made)
+        self._sentinel: Sentinel | None = Sentinel(self.modules.running, made)
         with torch.inference_mode(False), torch.enable_grad():
             # The network gets a copy, so that one which changes its input in place does not meet a leaf.
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-            with self.modules.watched(watch), self._sentinel:
-                run(self.net, pictures)
+            try:
+                with self.modules.watched(watch), self._sentinel:
+                    run(self.net, pictures)
+            finally:
+                # The sentinel knows this object through `made`: a circle would keep the graph, with all activations,
+                # until the garbage collector comes round.
+                self._notes, self._sentinel = self._sentinel.notes(), None
 
     def notes(self) -> Notes:
-        return self._sentinel.notes()
+        return self._notes if self._sentinel is None else self._sentinel.notes()
 
     def rectified_from(self, tensor: Tensor, base: Address) -> bool:
         """Whether `tensor` comes straight out of a rectifier that the output `base` reaches as `:relu` means it."""
