@@ -82,7 +82,8 @@ def test_nothing_is_left_on_the_network_after_success_or_error(fail):
         layers(net, size=(16, 16))
         observe(net, X, find_layers(net, ["one:relu", "two"], size=(16, 16)), lambda index, tensor: None)
     else:
-        with pytest.raises(ArithmeticError if fail == "middle" else PixelwardError):
+        words = "forward failed: ArithmeticError: the network's own error" if fail == "middle" else "given: "
+        with pytest.raises(PixelwardError, match=words):
             use(**wrong)
     same(before, state(net))
     assert torch.equal(x, X)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -111,10 +113,9 @@ def project(
     """
     preprocess = preprocess_of(net)
     prepared, many = _prepared(picture, preprocess)
-    channels = [channel] if isinstance(channel, int) else list(channel)
-    positions = _positions(position)
+    channels, positions = _channels(channel), _positions(position)
     count = max(len(prepared), len(channels), len(positions))
-    single = count == 1 and not (many or not isinstance(channel, int) or isinstance(position, list))
+    single = count == 1 and not (many or isinstance(channel, Sequence) or isinstance(position, list))
     lengths = {"pictures": len(prepared), "channels": len(channels), "positions": len(positions)}
     if any(length not in (1, count) for length in lengths.values()):
         raise PixelwardError(
@@ -166,9 +167,22 @@ def _prepared(picture: Pictures, preprocess: Preprocess) -> tuple[Tensor, bool]:
             )
         return (picture, True) if picture.dim() == 4 else (picture[None], False)
     if isinstance(picture, Sequence) and not isinstance(picture, str):
-        return torch.cat([_prepared(each, preprocess)[0] for each in picture]), True
+        each = [_prepared(one, preprocess)[0] for one in picture]
+        if len({one.shape[1:] for one in each}) != 1:
+            raise PixelwardError(
+                given=f"{len(each)} pictures" + (" of several sizes" if each else ""),
+                allowed="one picture or more, all of one size once prepared",
+                next_step="project them one by one",
+            )
+        return torch.cat(each), True
     if isinstance(picture, Image.Image):
         return prepare(picture, preprocess, "given")[None], False
+    if not isinstance(picture, str | Path):
+        raise PixelwardError(
+            given=f"a picture of type {type(picture).__name__}",
+            allowed="a path, a PIL image, a float tensor, or a list of these",
+            next_step="hand over the path of a picture file",
+        )
     path = Path(picture)
     try:
         data = path.read_bytes()
@@ -181,9 +195,24 @@ def _prepared(picture: Pictures, preprocess: Preprocess) -> tuple[Tensor, bool]:
     return prepare(data, preprocess, path.name)[None], False
 
 
+def _channels(channel: int | Sequence[int]) -> list[int]:
+    try:
+        return [operator.index(each) for each in (channel if isinstance(channel, Sequence) else [channel])]
+    except TypeError:
+        raise PixelwardError(
+            given=f"channel {channel!r}", allowed="whole numbers, one or a list", next_step="count channels from 0"
+        ) from None
+
+
 def _positions(position: Position | Sequence[Position] | None) -> list[tuple[int, ...] | None]:
     if position is None:
         return [None]
-    if isinstance(position, tuple) and all(isinstance(number, int) for number in position):
-        return [tuple(position)]
-    return [tuple(each) for each in position]  # type: ignore[arg-type]
+    try:
+        every: list[Any] = position if isinstance(position, list) else [position]
+        return [tuple(operator.index(number) for number in each) for each in every]
+    except TypeError:
+        raise PixelwardError(
+            given=f"position {position!r}",
+            allowed="(row, column) in the layer's map, or a list of such pairs",
+            next_step="leave the position away to take the strongest one",
+        ) from None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pixelward.core import nodes
+from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.fields import Extent, extents
 from pixelward.core.nodes import Edge
@@ -80,10 +80,11 @@ class Survey:
     def _rectifiers(self) -> dict[Address, Edge]:
         """`:relu` addresses, each with the earliest rectifier that its module's output reaches."""
         found: dict[Address, Edge] = {}
-        for edge in self._addresses:
+        executed = {address: number for number, address in enumerate(self._forward.outputs)}
+        for edge, own in self._addresses.items():
             for below in self._forward.before_rectifier(edge[0]):
                 for address in self._addresses.get(below, ()):
-                    if address.function is None:
+                    if address.function is None and executed[address] < executed[own[0]]:
                         found.setdefault(replace(address, relu=True), edge)
         return found
 
@@ -91,13 +92,13 @@ class Survey:
         """Edges of the default layers, in the order in which their convolutions ran."""
         made_by_convolution = []
         for edge, addresses in self._addresses.items():
-            if nodes.operation(edge[0]) == "Convolution":
+            if nodes.row_of(edge[0])[0] == rules.CONVOLUTION and len(self._forward.shapes[addresses[0]]) == 4:
                 owner = next((a for a in addresses if a.function is None), addresses[0])
                 made_by_convolution.append(self._rectified.get(replace(owner, relu=True), edge))
         return list(dict.fromkeys(made_by_convolution))
 
     def _is_convolution(self, address: Address) -> bool:
-        return nodes.operation(self._forward.outputs[address][0]) == "Convolution"
+        return nodes.row_of(self._forward.outputs[address][0])[0] == rules.CONVOLUTION
 
     def edge(self, text: str) -> Edge:
         asked = known_address(parse(text), self._forward.modules)
@@ -113,6 +114,19 @@ class Survey:
             rectified.setdefault(edge, []).append(address)
         return [self._describe(edge, rectified.get(edge, [])) for edge in dict.fromkeys(edges)]
 
+    def _refuse_other_axes(self, addresses: list[Address], shape: tuple[int, ...], text: str) -> None:
+        """The channel is axis 1 of maps and of vectors; where it is another, nothing is guessed."""
+        modules = [self._forward.net.get_submodule(a.module) for a in addresses if a.function is None]
+        last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
+            address.function in ("linear", "layer_norm") for address in addresses
+        )
+        if len(shape) not in (1, 3) or (last and len(shape) != 1):
+            raise PixelwardError(
+                given=f"layer {text!r} of shape {shape}{', with its channels last' if last else ''}",
+                allowed="layers of maps (channels, height, width) or vectors (channels,)",
+                next_step="list the layers with `pixelward layers MODEL`",
+            )
+
     def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
         own = self._addresses[edge]
         owned = [address for address in own if address.function is None]
@@ -121,6 +135,7 @@ class Survey:
         named = sorted(rectified, key=lambda a: (not self._is_convolution(a.base), executed[a.base]))
         names = named + (owned or own)
         shape = self._forward.shapes[own[0]][1:]
+        self._refuse_other_axes(own, shape, str(names[0]))
         field = extents(self.plan, self._numbers[edge]).get(0, Extent(None, None))
         rows, columns = field.rows, field.columns
         return Layer(
@@ -144,23 +159,25 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
     net = unwrapped(net)
     refuse_unreadable(net)
     modules = Modules(net)
-    waiting = {layer.location: index for index, layer in enumerate(layers)}
+    waiting: dict[Address, list[int]] = {}
+    for index, layer in enumerate(layers):
+        waiting.setdefault(layer.location, []).append(index)
 
     def watch(address: Address, tensor: Tensor) -> None:
-        index = waiting.pop(address, None)
-        if index is not None:
+        found = waiting.pop(address, [])
+        for index in found:
             visit(index, tensor)
-            if not waiting:
-                raise Done
+        if found and not waiting:
+            raise Done
 
     with untouched(net), torch.no_grad(), modules.watched(watch):
         if any(layer.location.function for layer in layers):
             with _Functions(modules.running, watch):
-                run(net, pictures)
+                run(net, pictures.clone())
         else:
-            run(net, pictures)
+            run(net, pictures.clone())  # a network may change its input in place
     if waiting:
-        missing = ", ".join(repr(layers[index].address) for index in waiting.values())
+        missing = ", ".join(repr(layers[index].address) for found in waiting.values() for index in found)
         raise PixelwardError(
             given=f"layer {missing}, which did not run on this picture",
             allowed="networks that take the same way for every picture",
@@ -181,7 +198,7 @@ class _Functions(TorchFunctionMode):
         name, where = function_name(function), self._where()
         count = self._counts.count(where, name)
         result = function(*arguments, **(keywords or {}))
-        shown = result if isinstance(result, Tensor) else next(iter(arguments), None)
+        shown = result if result is not None else next(iter(arguments), None)
         if isinstance(shown, Tensor):
             self._watch(Address(where, function=name, count=count), shown)
         return result

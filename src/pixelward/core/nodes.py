@@ -8,6 +8,7 @@ overwritten in place raises.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,9 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointFunction
 
 from pixelward.core import rules
 from pixelward.core.plan import POINTWISE, Geometry, Plan, Step, Value
+from pixelward.errors import PixelwardError
 
 Node = Any  # torch.autograd.graph.Node; its saved attributes are not typed
 Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
@@ -48,12 +51,19 @@ class Notes:
     origins: Mapping[Node, Origin]
     composites: Mapping[Node, Composite]
     suspects: Mapping[Node, str]
-    escaped: tuple[int, str] | None  # from this sequence number on, results may depend on values read in Python
+    escaped: tuple[int, str] | None  # from this sequence number on, the graph may not tell all; and why
+    watched: tuple[tuple[int, int], ...]  # sequence numbers of nodes that watched functions made, from and below
 
 
 def operation(node: Node) -> str:
     """`ConvolutionBackward0` -> `Convolution`."""
     return re.sub(r"Backward\d*$", "", type(node).__name__)
+
+
+def row_of(node: Node) -> tuple[str, _Reader]:
+    """The node's row of the table. A user's autograd function has none, whatever name it bears."""
+    unknown = operation(node), _plain
+    return unknown if hasattr(type(node), "_forward_cls") else NODES.get(operation(node), unknown)
 
 
 def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, dict[Edge, int]]:
@@ -63,7 +73,7 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
     """
     order = _live_nodes(targets, picture, notes)
     numbers: dict[Edge, int] = {(picture, 0): 0}
-    values = [Value(tuple(picture.variable.shape))]
+    values = [Value(tuple(picture.variable.shape), picture.variable.dtype)]
     used = {edge for node in order for edge in _inputs(node, notes)} | set(targets)
     steps = []
     for node in order:
@@ -72,10 +82,16 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
             if (node, number) in used:
                 numbers[node, number] = len(values)
                 outputs.append(len(values))
-                values.append(Value(tuple(metadata.shape)))
+                values.append(Value(tuple(metadata.shape), metadata.dtype))
             else:
                 outputs.append(None)
         steps.append(_step(node, numbers, outputs, values, notes, picture))
+        if steps[-1].function is CheckpointFunction:
+            raise PixelwardError(
+                given="a re-entrant checkpoint, which hides what runs inside it",
+                allowed="networks whose operations autograd records",
+                next_step="use checkpoint(..., use_reentrant=False)",
+            )
     return Plan(tuple(values), tuple(steps)), numbers
 
 
@@ -114,10 +130,14 @@ def _step(
     origin = notes.origins.get(node)
     composite = notes.composites.get(node)
     name = operation(node) if origin is None else origin.name
-    kind, reader = NODES.get(operation(node), (operation(node), _plain))
+    kind, reader = row_of(node)
     refusal = notes.suspects.get(node)
-    if notes.escaped is not None and node._sequence_nr() > notes.escaped[0]:
+    sequence = node._sequence_nr()
+    if notes.escaped is not None and sequence >= notes.escaped[0]:
         refusal = refusal or notes.escaped[1]
+    users = hasattr(type(node), "_forward_cls")
+    if not users and not _is_watched(sequence, notes.watched):
+        refusal = refusal or "it ran where it cannot be watched (a scripted function, vmap, another thread)"
     step = Step(
         kind=kind,
         operation=name,
@@ -138,6 +158,11 @@ def _step(
         return replace(step, **reader(node, step))
     except RuntimeError as error:  # a saved tensor that is gone
         return replace(step, refusal=refusal or f"what it saved cannot be read: {str(error).split('.')[0]}")
+
+
+def _is_watched(sequence: int, watched: Sequence[tuple[int, int]]) -> bool:
+    at = bisect_right(watched, sequence, key=lambda span: span[0])
+    return any(first <= sequence < last for first, last in watched[max(0, at - 3) : at])
 
 
 class Chain:
@@ -188,13 +213,13 @@ def _pointwise(node: Node, step: Step) -> dict[str, Any]:
 
 
 def _is_map(step: Step) -> bool:
-    """Whether the step takes maps to maps of the same height and width, with nothing broadcast."""
-    shapes = {shape[2:] for shape in (*step.input_shapes, *step.output_shapes) if shape is not None and len(shape) == 4}
+    """Whether the step takes maps to maps of one shape, the batch aside: only constants may be broadcast."""
+    shapes = {shape[1:] for shape in (*step.input_shapes, *step.output_shapes) if shape is not None and len(shape) == 4}
     return len(shapes) == 1 and all(shape is None or len(shape) == 4 for shape in step.input_shapes)
 
 
 def _convolution(node: Node, step: Step) -> dict[str, Any]:
-    if step.inputs[1] is not None:
+    if any(index is not None for index in step.inputs[1:]):
         return {"kind": rules.PRODUCT, "refusal": "its weights are computed from the picture"}
     weight = node._saved_weight
     if node._saved_transposed or weight.dim() != 4:
@@ -221,15 +246,18 @@ def whole_margins(geometry: Geometry, step: Step) -> tuple[int, int, int, int]:
 
 
 def _max_pool(node: Node, step: Step) -> dict[str, Any]:
+    if len(step.output_shapes[0] or ()) != 4:
+        return {}
     stride = node._saved_stride or node._saved_kernel_size
     geometry = Geometry(
         tuple(node._saved_kernel_size), tuple(stride), tuple(node._saved_padding), tuple(node._saved_dilation)
     )
+    indices = node._saved_result1
     return {
         "geometry": geometry,
         "margins": whole_margins(geometry, step),
-        "switches": _places(node._saved_result1, geometry, step),
-        "middles": _middles(geometry, step),
+        "switches": _places(indices, geometry, step),
+        "middles": _middles(geometry, step).to(indices.device),
     }
 
 
@@ -242,7 +270,12 @@ def _places(indices: Tensor, geometry: Geometry, step: Step) -> Tensor:
     )
     row = (indices // width - rows[:, None]) // geometry.dilation[0]
     column = (indices % width - columns) // geometry.dilation[1]
-    return (row * geometry.kernel[1] + column).to(torch.int16)
+    return _small(row * geometry.kernel[1] + column, geometry)
+
+
+def _small(places: Tensor, geometry: Geometry) -> Tensor:
+    """Places of windows in the smallest type that holds them: plans of large batches are mostly switches."""
+    return places.to(torch.int16 if geometry.kernel[0] * geometry.kernel[1] < 1 << 15 else torch.int32)
 
 
 def _middles(geometry: Geometry, step: Step) -> Tensor:
@@ -255,7 +288,7 @@ def _middles(geometry: Geometry, step: Step) -> Tensor:
         last = torch.div(inputs[2 + axis] - 1 - starts, dilation, rounding_mode="floor")  # type: ignore[index]
         first = torch.div(-starts + dilation - 1, dilation, rounding_mode="floor")
         axes.append(torch.full_like(starts, (kernel - 1) // 2).minimum(last).maximum(first))
-    return (axes[0][:, None] * geometry.kernel[1] + axes[1])[None, None].to(torch.int16)
+    return _small((axes[0][:, None] * geometry.kernel[1] + axes[1])[None, None], geometry)
 
 
 def _average_pool(node: Node, step: Step) -> dict[str, Any]:
@@ -278,11 +311,36 @@ def _average_pool(node: Node, step: Step) -> dict[str, Any]:
     return {
         "geometry": geometry,
         "margins": whole_margins(geometry, step),
-        "factor": 1 / divisor.to(node._input_metadata[0].dtype),
+        "factor": 1 / divisor.to(node._input_metadata[0].device, node._input_metadata[0].dtype),
     }
 
 
+def _activation(node: Node, step: Step) -> dict[str, Any]:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "refusal": "its slope is computed from the picture"}
+    return _pointwise(node, step)
+
+
+def _average(node: Node, step: Step) -> dict[str, Any]:
+    """Means and sums over chosen axes; over the pictures of a batch they are refused."""
+    axes = getattr(node, "_saved_dim", None)
+    return _along(axes if axes is None or isinstance(axes, tuple) else (axes,), step)
+
+
+def _moved(node: Node, step: Step) -> dict[str, Any]:
+    return _along(tuple(node._saved_dims), step)
+
+
+def _along(axes: tuple[int, ...] | None, step: Step) -> dict[str, Any]:
+    rank = len(step.input_shapes[0] or ())
+    if rank == 4 and (axes is None or 0 in {_axis(axis, rank) for axis in axes}):
+        return {"refusal": "it mixes the pictures of a batch"}
+    return {}
+
+
 def _batch_norm(node: Node, step: Step) -> dict[str, Any]:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "refusal": "its scale is computed from the picture"}
     if node._saved_training:
         return {"refusal": "its statistics are those of the batch (training mode)"}
     factor = (node._saved_running_var + node._saved_eps).rsqrt()
@@ -318,7 +376,7 @@ def _maximum(node: Node, step: Step) -> dict[str, Any]:
         if step.inputs[1 - index] is None and step.inputs[index] is not None:
             constant = getattr(node, saved)
             if constant is not None and not constant.any():
-                return {"kind": rules.RECTIFIER, "geometry": POINTWISE if index == 0 else None}
+                return {"kind": rules.RECTIFIER, **_pointwise(node, step)}
     return {"kind": operation(node)}
 
 
@@ -329,15 +387,22 @@ def _product(node: Node, step: Step) -> dict[str, Any]:
     constant = node._saved_other if live == [0] else node._saved_self
     if constant is None or not _is_map(step):
         return {}
-    return {"geometry": POINTWISE, "factor": constant.detach()}
+    return {"geometry": POINTWISE, "factor": _as_maps(constant.detach())}
+
+
+def _as_maps(factor: Tensor) -> Tensor:
+    """A factor with axes for picture and channel in front, as broadcasting reads it, so that windows can cut it."""
+    return factor[(None,) * (4 - factor.dim())] if 0 < factor.dim() < 4 else factor
 
 
 def _quotient(node: Node, step: Step) -> dict[str, Any]:
     if len(step.inputs) > 1 and step.inputs[1] is not None:
         return {"kind": rules.PRODUCT, "refusal": "the divisor carries the signal"}
+    if getattr(node, "_saved_rounding_mode", None) is not None:
+        return {"kind": "rounded division"}
     if not _is_map(step):
         return {}
-    return {"geometry": POINTWISE, "factor": 1 / node._saved_other.detach()}
+    return {"geometry": POINTWISE, "factor": _as_maps(1 / node._saved_other.detach().to(node._input_metadata[0].dtype))}
 
 
 def _matrix_product(node: Node, step: Step) -> dict[str, Any]:
@@ -354,7 +419,7 @@ def _sum(sign: int) -> Callable[[Node, Step], dict[str, Any]]:
         shapes = {shape for shape in (*step.input_shapes, *step.output_shapes) if shape is not None}
         if len(shapes) != 1 or len(step.output_shapes[0] or ()) != 4:
             return {}
-        return {"geometry": POINTWISE, "factor": torch.tensor([1, sign * node._saved_alpha])[: len(step.inputs)]}
+        return {"geometry": POINTWISE, "factor": torch.tensor([1, sign * node._saved_alpha], dtype=torch.float64)}
 
     return reader
 
@@ -371,7 +436,7 @@ def _axis(saved: int, rank: int) -> int:
 
 
 def _padding(node: Node, step: Step) -> dict[str, Any]:
-    pad = tuple(node._saved_pad)
+    pad = tuple(number - (1 << 64) if number >= 1 << 63 else number for number in node._saved_pad)
     if len(pad) > 4 or len(step.output_shapes[0] or ()) != 4:
         return {"kind": rules.LINEAR}
     left, right, top, bottom = (*pad, 0, 0)[:4]
@@ -386,7 +451,7 @@ _FAMILIES: tuple[tuple[str, _Reader, str], ...] = (
     (rules.RECTIFIER, _clamp, "Clamp ClampMin"),
     (rules.RECTIFIER, _maximum, "Maximum"),
     (rules.ACTIVATION, _hardtanh, "Hardtanh"),
-    (rules.ACTIVATION, _pointwise, "LeakyRelu PreluKernel Elu Celu Silu Gelu Mish Hardswish Softplus"),
+    (rules.ACTIVATION, _activation, "LeakyRelu PreluKernel Elu Celu Silu Gelu Mish Hardswish Softplus"),
     (rules.SATURATION, _plain, "Sigmoid Tanh Softmax LogSoftmax Hardsigmoid"),
     (rules.MAX_POOL, _max_pool, "MaxPool2DWithIndices"),
     (rules.MAX_POOL, _plain, "AdaptiveMaxPool2D MaxPool3DWithIndices"),
@@ -395,7 +460,10 @@ _FAMILIES: tuple[tuple[str, _Reader, str], ...] = (
     (rules.SCALE, _quotient, "Div"),
     (rules.SCALE, _negation, "Neg"),
     (rules.AVERAGE_POOL, _average_pool, "AvgPool2D"),
-    (rules.AVERAGE_POOL, _plain, "AdaptiveAvgPool2D AvgPool3D AdaptiveAvgPool3D Mean"),
+    (rules.AVERAGE_POOL, _plain, "AdaptiveAvgPool2D AvgPool3D AdaptiveAvgPool3D"),
+    (rules.AVERAGE_POOL, _average, "Mean"),
+    (rules.LINEAR, _average, "Sum"),
+    (rules.LINEAR, _moved, "Roll Flip"),
     (rules.PADDING, _padding, "ConstantPadNd"),
     (rules.IDENTITY, _pointwise, "Clone Alias"),
     (rules.ADDITION, _sum(1), "Add"),
@@ -405,8 +473,8 @@ _FAMILIES: tuple[tuple[str, _Reader, str], ...] = (
     (
         rules.LINEAR,
         _plain,
-        "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Narrow Expand Repeat Roll "
-        "Flip Split SplitWithSizes Unbind Stack Sum ToCopy "
+        "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Narrow Expand Repeat "
+        "Split SplitWithSizes Unbind Stack ToCopy "
         "ReflectionPad1D ReflectionPad2D ReplicationPad1D ReplicationPad2D "
         "UpsampleNearest1D UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D UpsampleBicubic2D "
         "UpsampleBilinear2DAa UpsampleBicubic2DAa PixelShuffle PixelUnshuffle Im2Col Col2Im Unfold Rsub",
@@ -419,7 +487,7 @@ NODES: Mapping[str, tuple[str, _Reader]] = MappingProxyType(
 
 def rectifies(node: Node) -> bool:
     """Whether a node is a rectifier, as `:relu` in an address means it (not a sigmoid, tanh or softmax)."""
-    kind, reader = NODES.get(operation(node), ("", _plain))
+    kind, reader = row_of(node)
     if kind not in _RECTIFYING:
         return False
     inputs = tuple(None if below is None else index for index, (below, _) in enumerate(node.next_functions))

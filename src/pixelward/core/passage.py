@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock, get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
+from torch.nn.parameter import is_lazy
 
 from pixelward.core.addresses import Address
 from pixelward.errors import PixelwardError
@@ -37,9 +39,12 @@ class Modules:
         """Call `watch` with every tensor that a module of the network puts out, as soon as it is there."""
 
         def enter(module: nn.Module, arguments: Any) -> None:
-            self._running.append(self.names.get(id(module), self.running()))
+            if get_ident() == owner:
+                self._running.append(self.names.get(id(module), self.running()))
 
         def leave(module: nn.Module, arguments: Any, output: Any) -> None:
+            if get_ident() != owner:  # the hooks are the process's; other threads run other passes
+                return
             self._running.pop()
             name = self.names.get(id(module))
             if name is None or output is None:
@@ -48,6 +53,7 @@ class Modules:
             for item, tensor in _tensors(output):
                 watch(Address(name, call, item), tensor)
 
+        owner = get_ident()
         handles = [
             module_hooks.register_module_forward_pre_hook(enter),
             module_hooks.register_module_forward_hook(leave, always_call=True),
@@ -85,22 +91,37 @@ def refuse_unreadable(net: nn.Module) -> None:
     for name, module in net.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None):
+            what = f"module {name!r}" if name else "network"
             raise PixelwardError(
-                given=f"{'a scripted or traced' if scripted else 'a compiled'} module {name or 'as the network'!r}",
+                given=f"a {'scripted or traced' if scripted else 'compiled'} {what}",
                 allowed="networks whose forward pass is ordinary Python over torch",
                 next_step="hand over the network as it was before torch.jit or torch.compile",
             )
+
+    if any(is_lazy(parameter) for parameter in net.parameters()):
+        raise PixelwardError(
+            given="a network with lazy modules that have not run yet",
+            allowed="networks whose parameters are there",
+            next_step="call the network once with a picture, then load its weights",
+        )
+
+
+_ONE_AT_A_TIME = RLock()  # a pass changes what the process shares, such as requires_grad of the parameters
 
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Freeze the parameters meanwhile; afterwards, also after an error, leave everything as it was."""
+    with _ONE_AT_A_TIME, _restored(net):
+        yield
+
+
+@contextmanager
+def _restored(net: nn.Module) -> Iterator[None]:
     frozen = [parameter for parameter in net.parameters() if parameter.requires_grad]
     buffers = [
-        (module, name, buffer, buffer.detach().clone())
+        (module, dict(module._buffers), {n: b.detach().clone() for n, b in module._buffers.items() if b is not None})
         for module in net.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
     ]
     devices = sorted({tensor.device.index for tensor in net.parameters() if tensor.device.type == "cuda"})
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -114,11 +135,13 @@ def untouched(net: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for parameter in frozen:
             parameter.requires_grad_(True)
-        for module, name, buffer, copy in buffers:
-            if not torch.equal(buffer, copy):  # batch norm changes its statistics without a new version
-                with torch.no_grad():
-                    buffer.copy_(copy)
-            module._buffers[name] = buffer
+        for module, before, copies in buffers:
+            for name, copy in copies.items():
+                if not torch.equal(before[name], copy):  # type: ignore[arg-type]
+                    with torch.no_grad():
+                        before[name].copy_(copy)  # type: ignore[union-attr]
+            module._buffers.clear()
+            module._buffers.update(before)
 
 
 def run(net: nn.Module, pictures: Tensor) -> None:
@@ -127,10 +150,10 @@ def run(net: nn.Module, pictures: Tensor) -> None:
         net(pictures)
     except Done:
         pass
-    except (RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, PixelwardError):
-            raise
-        said = " ".join(str(error).split()) or type(error).__name__
+    except PixelwardError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise PixelwardError(
             given=f"a picture tensor of shape {tuple(pictures.shape)}, on which the network's forward failed: {said}",
             allowed="pictures that the network takes as its one input",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 Pair = tuple[int, int]
@@ -41,9 +42,10 @@ POINTWISE = Geometry()
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor that carries the signal: its shape with the batch, (N, C, H, W) for maps."""
+    """A tensor that carries the signal: its shape with the batch, (N, C, H, W) for maps, and its dtype."""
 
     shape: tuple[int, ...]
+    dtype: torch.dtype
 
     @property
     def map(self) -> Pair | None:
@@ -63,8 +65,8 @@ class Step:
         ones cut. Zero in a window.
     widening: for windows only, per input, the margins from what arrives there to the window of the input value.
     weight, groups: of a convolution, as torch keeps them.
-    switches: of a max-pool, (N, C, h, w) int16: which place of its window held the maximum, in row-major order.
-    middles: of a max-pool, (1, 1, h, w) int16: the window's middle place, moved into the map at its border.
+    switches: of a max-pool, (N, C, h, w) int: which place of its window held the maximum, in row-major order.
+    middles: of a max-pool, (1, 1, h, w) int: the window's middle place, moved into the map at its border.
     factor: what a scale multiplies with, broadcasting over its input; of an addition, one number per input.
     node: autograd's own transpose; call it with the signals of the outputs. None in a window.
     function: the torch function or autograd Function class that made it, if known: a key for a user's own rule.

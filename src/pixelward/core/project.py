@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,12 +31,13 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
         if all(part is None for part in arrived):
             continue
-        below = rule(arrived[0] if len(arrived) == 1 else arrived, step)  # type: ignore[arg-type]
+        below = _checked(rule(arrived[0] if len(arrived) == 1 else arrived, step), step)  # type: ignore[arg-type]
         if visit is not None:
             visit(step, next(part for part in arrived if part is not None), below)
-        for index, (number, part) in enumerate(zip(step.inputs, below, strict=False)):
+        for index, (number, part) in enumerate(zip(step.inputs, below, strict=True)):
             if number is None or part is None:
                 continue
+            part = part.to(plan.values[number].dtype)
             if step.widening:
                 part = with_margins(part, step.widening[index])
                 if number in plan.inside:
@@ -44,6 +46,36 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
     if 0 in signals:
         return signals[0]
     return signal.new_zeros(len(signal), *plan.values[0].shape[1:])
+
+
+def _checked(below: Sequence[Tensor | None], step: Step) -> list[Tensor | None]:
+    """What a rule gave, one signal per input, or an error that says what it should have given."""
+    missing = len(step.inputs) - len(below) if isinstance(below, list | tuple) else -1
+    if missing < 0 or any(number is not None for number in step.inputs[len(below) :]):
+        what = f"a {type(below).__name__} of {len(below)}" if isinstance(below, list | tuple) else type(below).__name__
+        raise PixelwardError(
+            given=f"a rule for {step.operation} that gave {what}",
+            allowed=f"a list of one signal for each of its {len(step.inputs)} inputs",
+            next_step="return [signal], with None for constants",
+        )
+    for part, shape in zip(below, step.input_shapes, strict=False):
+        if part is not None and shape is not None and not step.widening and part.shape[1:] != shape[1:]:
+            raise PixelwardError(
+                given=f"a rule for {step.operation} that gave a signal of shape {tuple(part.shape[1:])}",
+                allowed=f"the shape of its input, {tuple(shape[1:])}",
+                next_step="give a signal for every place of the input",
+            )
+    return [*below, *[None] * missing]
+
+
+def walk_all(plan: Plan, value: int, signal: Tensor, rules: RuleSet, visit: Visitor | None = None) -> Tensor:
+    """Like `walk`, for many signals in a plan of one picture, also where the picture's axis does not stay in front."""
+    apart = len(signal) > 1 and plan.values[value].shape[0] == 1
+    if apart and any(
+        plan.values[n].shape[:1] != (1,) for step in plan.below(value) for n in step.inputs if n is not None
+    ):
+        return torch.cat([walk(plan, value, one, rules, visit) for one in torch.split(signal, 1)])
+    return walk(plan, value, signal, rules, visit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +125,7 @@ def project_units(
     for row, index in enumerate(chosen):
         signal[(row, *index[1:])] = seeds[row]
     with torch.no_grad():
-        down = walk(traced.plan, target.value, signal, table, visit)
+        down = walk_all(traced.plan, target.value, signal, table, visit)
     extent = extents(traced.plan, target.value).get(0, Extent(None, None))
     size = (pictures.shape[2], pictures.shape[3])
     return [
@@ -121,9 +153,10 @@ def project_hits(
     """
     height, width = plan.values[0].shape[2:]
     activations = target.activations
+    channels, positions, pictures = (t.to(activations.device) for t in (channels, positions, pictures))
     place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
     seeds = activations[(pictures, *place)]
-    rows = torch.arange(len(channels))
+    rows = torch.arange(len(channels), device=activations.device)
     field = extents(plan, target.value).get(0, Extent(None, None))
     first = field.box((0, 0), (height, width))
     nodeless = not needs_nodes(plan, target.value, rules)
@@ -140,18 +173,18 @@ def project_hits(
             plan = of_pictures(plan, target.value, pictures)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
-        return walk(plan, target.value, signal, rules), [Box(0, 0, height, width)] * len(channels)
+        return walk_all(plan, target.value, signal, rules), [Box(0, 0, height, width)] * len(channels)
 
 
 def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:
     """(picture, channel, y, x) of a unit, (picture, channel) in a vector; its strongest place where none is given."""
-    channels, size = activations.shape[1], tuple(activations.shape[2:])
     if activations.dim() not in (2, 4):
         raise PixelwardError(
             given=f"layer {layer!r} of shape {tuple(activations.shape[1:])}",
             allowed="layers of maps (channels, height, width) or vectors (channels,)",
             next_step="list the layers with `pixelward layers MODEL`",
         )
+    channels, size = activations.shape[1], tuple(activations.shape[2:])
     if not 0 <= unit.channel < channels:
         raise PixelwardError(
             given=f"channel {unit.channel} of layer {layer!r}",
@@ -159,6 +192,12 @@ def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:
             next_step="choose a channel that the layer has",
         )
     if not size:
+        if unit.position:
+            raise PixelwardError(
+                given=f"position {unit.position} in layer {layer!r}, which is a vector",
+                allowed="no position",
+                next_step="leave the position away",
+            )
         return unit.picture, unit.channel
     if unit.position is None:
         place = int(activations[unit.picture, unit.channel].flatten().argmax())
@@ -187,5 +226,9 @@ def seeded(activations: Tensor, seed: str | float) -> Tensor:
     if isinstance(seed, str):
         raise PixelwardError(
             given=f"seed={seed!r}", allowed='"value", "one" or a number', next_step='use seed="value", the paper\'s'
+        )
+    if not isinstance(seed, int | float) or not math.isfinite(seed):
+        raise PixelwardError(
+            given=f"seed={seed!r}", allowed='"value", "one" or a finite number', next_step='use seed="value"'
         )
     return torch.full_like(activations, seed)

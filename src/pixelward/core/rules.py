@@ -113,7 +113,7 @@ def with_margins(signal: Tensor, margins: Margins) -> Tensor:
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's rectification: of the signal itself; the forward sign plays no part."""
-    return [signal.clamp(min=0)]
+    return [None if index is None else signal.clamp(min=0) for index in step.inputs]
 
 
 def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -124,7 +124,7 @@ def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Nothing on the way down: what the paper does for contrast normalisation."""
-    return [signal] + [None] * (len(step.inputs) - 1)
+    return [None if index is None else signal for index in step.inputs]
 
 
 def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:

@@ -1,17 +1,21 @@
 """What autograd does not see of a forward pass: names of functions, and values that leave the graph.
 
 A mask computed from the picture reaches the next product as a constant: autograd cannot tell `x * (x > 0)` from a
-product with a weight. So every tensor computed from the signal without a gradient is *tainted*, and an operation
-that mixes a tainted tensor into the signal is suspect; so is all that runs after Python has read a value.
+product with a weight. So memory that was filled from the signal without a gradient is *tainted*, and an operation
+that mixes a tainted tensor into the signal is suspect. All that runs after a value was read into Python, or after the
+signal was changed where autograd does not look, is suspect too; so are nodes that no watched function made.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
@@ -24,11 +28,21 @@ COMPOSITES: dict[object, str] = {F.local_response_norm: rules.RESPONSE_NORM}
 # These make new tensors of an old one's shape and hold nothing of its values.
 _SHAPE_ONLY = frozenset(
     "zeros_like ones_like empty_like full_like rand_like randn_like randint_like "
-    "new_zeros new_ones new_empty new_full new_tensor size dim stride numel element_size".split()
+    "new_zeros new_ones new_empty new_full new_tensor".split()
 )
-_READS = frozenset("item tolist numpy __array__ __bool__ __int__ __float__ __index__ is_nonzero equal allclose".split())
+# These tell Python nothing of a tensor's values, only of its form; others that return no tensor read values.
+_FORM = frozenset(
+    "size shape ndim dim ndimension stride storage_offset numel nelement element_size itemsize nbytes dtype device "
+    "layout get_device type is_contiguous is_floating_point is_complex is_signed is_sparse is_quantized is_cuda is_cpu "
+    "is_meta is_leaf is_inference is_same_size is_tensor is_pinned is_shared requires_grad requires_grad_ grad_fn "
+    "output_nr _version names has_names data_ptr untyped_storage storage register_hook retain_grad __len__ __repr__ "
+    "__dir__ __hash__ __reduce_ex__ __deepcopy__ can_cast result_type broadcast_shapes "
+    "_backward_hooks is_mkldnn is_nested is_xpu is_mps is_neg is_conj _is_view _base".split()
+)
+_SHAPED_BY_VALUES = frozenset("nonzero argwhere unique unique_consecutive masked_select bincount".split())
 _RANDOM = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
 _ONE_NAME: dict[Any, str] = {
+    F.threshold: "threshold",
     F.max_pool1d: "max_pool1d",
     F.max_pool2d: "max_pool2d",
     F.max_pool3d: "max_pool3d",
@@ -43,7 +57,7 @@ def function_name(function: Any) -> str:
     name = str(_ONE_NAME.get(function) or getattr(function, "__name__", type(function).__name__))
     if name == "__get__":  # an attribute of a tensor, such as .data
         name = str(getattr(getattr(function, "__self__", None), "__name__", name))
-    return name if name.startswith("__") else name.rstrip("_")
+    return name if name.startswith("_") else name.rstrip("_")
 
 
 class Counts:
@@ -61,51 +75,94 @@ class Sentinel(TorchFunctionMode):
     """Notes the origin of every node, and what escapes the graph. Use as a context round one forward pass.
 
     `where` is told by the caller: the name of the module whose forward is running.
-    `made` is called after each function, with its address parts and its result.
+    `made` is called after each function with the parts of its address and the tensor that it gave or changed.
     """
 
-    def __init__(self, where: Callable[[], str], made: Callable[[str, str, int, Any], None]) -> None:
+    def __init__(self, where: Callable[[], str], made: Callable[[str, str, int, Tensor], None]) -> None:
         super().__init__()
         self._where = where
         self._made = made
         self._counts = Counts()
-        self._tainted = WeakIdKeyDictionary()
-        self._latest = -1
+        self._tainted = _Memory()
+        self._live: dict[int, weakref.ref[Tensor]] = {}  # by address of the memory
+        self._shaped = WeakIdKeyDictionary()  # tensors whose shape depends on values
         self._origins: dict[Node, Origin] = {}
         self._composites: dict[Node, Composite] = {}
         self._suspects: dict[Node, str] = {}
+        self._watched: list[tuple[int, int]] = [(0, next_sequence_number())]
         self._escaped: tuple[int, str] | None = None
 
     def notes(self) -> Notes:
-        return Notes(self._origins, self._composites, self._suspects, self._escaped)
+        return Notes(self._origins, self._composites, self._suspects, self._escaped, tuple(self._watched))
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: dict[str, Any] | None = None
     ) -> Any:
         keywords = keywords or {}
         given = [leaf for leaf in tree_leaves((arguments, keywords)) if isinstance(leaf, Tensor)]
-        live = [tensor for tensor in given if tensor.requires_grad]
+        live = [tensor for tensor in given if tensor.grad_fn is not None]
         name, where = function_name(function), self._where()
+        if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in given):
+            self._escape(f"{where or 'the network'} uses vmap or another transform, inside which nothing is watched")
+            return function(*arguments, **keywords)
         count = self._counts.count(where, name)
-        # A user's autograd function fills its result before autograd adopts it; from then on the graph knows it.
-        tainted = [tensor for tensor in given if tensor in self._tainted and not tensor.requires_grad]
-        entered = tuple((tensor.grad_fn, tensor.output_nr) for tensor in live if tensor.grad_fn is not None)
+        tainted = [tensor for tensor in given if tensor.grad_fn is None and tensor in self._tainted]
+        entered = tuple((tensor.grad_fn, tensor.output_nr) for tensor in live)
+        versions = [tensor._version for tensor in given]
+        first = next_sequence_number()
         result = function(*arguments, **keywords)
+        self._watched.append((first, next_sequence_number()))
         if not (live or tainted):
             return result
-        if name in _READS and self._escaped is None:
-            self._escaped = self._latest, f"values were read in Python by {name} in {where or 'the network'}"
-        made = list(_results(result, name, arguments))
-        nodes = {tensor.grad_fn for tensor in made if tensor.requires_grad} - {None}
-        nodes -= {node for node, _ in entered}
-        if nodes:
-            self._note(nodes, Origin(where, name, count, function), entered, tainted, arguments, keywords)
-            self._made(where, name, count, result if isinstance(result, Tensor) else arguments[0])
-        if name not in _SHAPE_ONLY:
-            for tensor in made:
-                if not tensor.requires_grad:
-                    self._tainted[tensor] = True
+        made = list(_results(result, arguments))
+        changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
+        self._look_for_escapes(name, where, live, entered, tainted, changed, result)
+        nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
+        self._note(nodes, Origin(where, name, count, function), entered, tainted, arguments, keywords)
+        for tensor in made:
+            if tensor.grad_fn is not None:
+                self._live[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
+            elif name not in _SHAPE_ONLY:
+                self._tainted.add(tensor)
+        if nodes and made and (result is None or isinstance(result, Tensor)):
+            self._made(where, name, count, made[0])
         return result
+
+    def _look_for_escapes(
+        self,
+        name: str,
+        where: str,
+        live: list[Tensor],
+        entered: tuple[tuple[Node, int], ...],
+        tainted: list[Tensor],
+        changed: list[Tensor],
+        result: Any,
+    ) -> None:
+        place = where or "the network"
+        values = [leaf for leaf in tree_leaves(result) if leaf is not None and not isinstance(leaf, Tensor)]
+        shaped = any(tensor in self._shaped for tensor in (*live, *tainted))
+        picked = name == "__getitem__" and any(tensor.dtype == torch.bool for tensor in tainted)
+        if shaped or picked or name in _SHAPED_BY_VALUES:
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor):
+                    self._shaped[leaf] = True
+        if (values and name not in _FORM) or (values and shaped) or name == "__array__":
+            self._escape(f"values were read in Python by {name} in {place}")
+        before = dict(zip(map(id, live), entered, strict=True))
+        unseen = [t for t in changed if id(t) in before and t.grad_fn is before[id(t)][0]]
+        unseen += [t for t in changed if id(t) not in before and self._is_live_memory(t)]
+        if unseen or name == "__set__":
+            self._escape(f"the signal was changed by {name} in {place}, where autograd does not look")
+
+    def _is_live_memory(self, tensor: Tensor) -> bool:
+        """Whether a tensor without a gradient lies in the memory of one that carries the signal."""
+        reference = self._live.get(tensor.untyped_storage().data_ptr())
+        owner = reference() if reference is not None else None
+        return tensor.grad_fn is None and owner is not None
+
+    def _escape(self, why: str) -> None:
+        if self._escaped is None:
+            self._escaped = next_sequence_number(), why
 
     def _note(
         self,
@@ -118,16 +175,32 @@ class Sentinel(TorchFunctionMode):
     ) -> None:
         for node in nodes:
             self._origins.setdefault(node, origin)
-            self._latest = max(self._latest, node._sequence_nr())
             if origin.function in COMPOSITES:
                 self._composites[node] = Composite(COMPOSITES[origin.function], entered)
             if tainted:
                 self._suspects[node] = "it uses a tensor computed from the picture that autograd does not follow"
             elif origin.name in _RANDOM and keywords.get("training", (*arguments, True, True)[2]):
                 self._suspects[node] = "it is random (training mode)"
+            elif origin.name == "threshold" and keywords.get("value", (*arguments, 0, 0)[2]) != 0:
+                self._suspects[node] = "what it puts below the threshold is not 0"
 
 
-def _results(result: Any, name: str, arguments: tuple[Any, ...]) -> Iterator[Tensor]:
+class _Memory:
+    """A set of tensors by the memory that they lie in; it keeps them, so that no memory is used twice meanwhile."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Tensor] = {}
+
+    def add(self, tensor: Tensor) -> None:
+        address = tensor.untyped_storage().data_ptr()
+        if address:
+            self._kept.setdefault(address, tensor.detach())
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() in self._kept
+
+
+def _results(result: Any, arguments: tuple[Any, ...]) -> Iterator[Tensor]:
     """Tensors that a function made or changed; of an assignment, the tensor assigned into."""
     yield from (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
     if result is None and arguments and isinstance(arguments[0], Tensor):

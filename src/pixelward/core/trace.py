@@ -23,9 +23,7 @@ from pixelward.core.sentinel import Sentinel
 from pixelward.errors import PixelwardError
 
 # What a signal may cross between a module's output and the rectifier that `:relu` means.
-_BEFORE_RECTIFIER = frozenset(
-    {rules.BATCH_NORM, rules.RESPONSE_NORM, rules.SCALE, rules.ADDITION, rules.IDENTITY, rules.PRODUCT}
-)
+_BEFORE_RECTIFIER = frozenset({rules.BATCH_NORM, rules.RESPONSE_NORM, rules.SCALE, rules.ADDITION, rules.IDENTITY})
 _NORMS = frozenset({"NativeLayerNorm", "NativeGroupNorm", "Rsub"})
 
 
@@ -87,7 +85,8 @@ class Pass:
         self.modules = Modules(self.net)
         self.outputs: dict[Address, Edge] = {}  # every tensor of a module or function, in order of execution
         self.shapes: dict[Address, tuple[int, ...]] = {}
-        self._leaf = pictures.detach().clone().requires_grad_(True)
+        with torch.inference_mode(False):
+            self._leaf = pictures.detach().clone().requires_grad_(True)
         self._untouched = untouched(self.net)
         self._rectifiers: dict[Node, bool] = {}
 
@@ -107,15 +106,14 @@ class Pass:
                 self.shapes.setdefault(address, tuple(tensor.shape))
             see(address, tensor)
 
-        def made(where: str, name: str, count: int, result: Any) -> None:
-            if isinstance(result, Tensor):
-                watch(Address(where, function=name, count=count), result)
+        def made(where: str, name: str, count: int, result: Tensor) -> None:
+            watch(Address(where, function=name, count=count), result)
 
-        self._sentinel: Sentinel | None = Sentinel(self.modules.running, made)
         with torch.inference_mode(False), torch.enable_grad():
             # The network gets a copy, so that one which changes its input in place does not meet a leaf.
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made)
             try:
                 with self.modules.watched(watch), self._sentinel:
                     run(self.net, pictures)
@@ -147,11 +145,11 @@ class Pass:
                 continue
             seen.add(edge)
             composite = notes.composites.get(edge[0])
-            name = nodes.operation(edge[0])
-            kind = composite.kind if composite else nodes.NODES.get(name, ("",))[0]
-            if kind in _BEFORE_RECTIFIER or name in _NORMS:
-                below = composite.inputs if composite else edge[0].next_functions
-                stack += [edge for edge in below if edge[0] is not None]
+            kind = composite.kind if composite else nodes.row_of(edge[0])[0]
+            below = [e for e in (composite.inputs if composite else edge[0].next_functions) if e[0] is not None]
+            product = kind == rules.SCALE and len(below) > 1
+            if (kind in _BEFORE_RECTIFIER or nodes.operation(edge[0]) in _NORMS) and not product:
+                stack += below
         return seen
 
 

@@ -47,7 +47,7 @@ def cut(plan: Plan, value: int, pictures: Tensor, positions: Tensor) -> Plan:
     sizes = {number: (box.rows.size, box.columns.size) for number, box in boxes.items() if box.rows and box.columns}
     channels = [value.shape[1] if len(value.shape) > 1 else 0 for value in plan.values]
     values = tuple(
-        Value((len(positions), channels[number], *sizes[number])) if number in sizes else old
+        Value((len(positions), channels[number], *sizes[number]), old.dtype) if number in sizes else old
         for number, old in enumerate(plan.values)
     )
     steps = tuple(_cut_step(step, boxes, starts, sizes, pictures) for step in plan.below(value))
@@ -80,7 +80,7 @@ def _cut_step(
         if tensor is None or tensor.dim() != 4 or tensor.shape[2:].numel() == 1:
             return tensor
         rows, columns = (
-            (start[:, None] + torch.arange(size)).clamp(0, limit - 1)
+            (start[:, None] + torch.arange(size, device=start.device)).clamp(0, limit - 1)
             for start, size, limit in zip(starts[output], sizes[output], tensor.shape[2:], strict=True)
         )
         chosen = pictures if len(tensor) > 1 else torch.zeros_like(pictures)
@@ -119,6 +119,6 @@ def _inside(starts: Starts, size: tuple[int, int], value: Value) -> Tensor:
     """(n, 1, h, w) bool: which samples of the windows lie on the map."""
     axes = []
     for start, length, limit in zip(starts, size, value.map or (0, 0), strict=True):
-        places = start[:, None] + torch.arange(length)
+        places = start[:, None] + torch.arange(length, device=start.device)
         axes.append((places >= 0) & (places < limit))
     return (axes[0][:, :, None] & axes[1][:, None, :])[:, None]

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pixelward.core.passage import unwrapped
 from pixelward.data.images import IMAGENET, Preprocess
 from pixelward.errors import PixelwardError
 from pixelward.nets import weights as checkpoint
@@ -83,6 +84,7 @@ def preprocess_of(net: nn.Module, report: Report = print) -> Preprocess:
 
     Raises PixelwardError where the network's own dict is not of the known form.
     """
+    net = unwrapped(net)
     return _settle(type(net).__name__, _attribute(net), IMAGENET, {}, report)
 
 
