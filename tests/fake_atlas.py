@@ -12,7 +12,7 @@ from PIL import Image
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box, Extent, Span
 from pixelward.draft import Draft
-from pixelward.folder import VERSION, sheet_file, thumb_file, write_file
+from pixelward.folder import SHEETS, VERSION, sheet_file, thumb_file, write_file
 from pixelward.pictures import (
     cell_size,
     columns_of,
@@ -156,7 +156,7 @@ def _draw(atlas: Atlas, specs: Sequence[Spec], pixels: Sequence[np.ndarray], siz
         for channel in range(record.channels if spec.drawn else 0):
             if units.picture[channel, 0] < 0:
                 continue
-            tiles: dict[str, list[np.ndarray | None]] = {"projections": [], "patches": [], "focus": []}
+            tiles: dict[str, list[np.ndarray | None]] = {kind: [] for kind in SHEETS}
             for picture, position in zip(units.picture[channel], units.position[channel], strict=True):
                 if picture < 0:
                     for drawn in tiles.values():
@@ -167,9 +167,12 @@ def _draw(atlas: Atlas, specs: Sequence[Spec], pixels: Sequence[np.ndarray], siz
                 shown = signal_to_picture(_signal(photo, box), "RGB", box).picture
                 tiles["projections"].append(crop(shown, view))
                 tiles["patches"].append(crop(photo, view))
-                tiles["focus"].append(crop(shown, Box(box.top + 4, box.left + 4, 20, 16)) if spec.field > 48 else None)
+                close = Box(box.top + 4, box.left + 4, 20, 20)
+                tiles["focus"].append(crop(shown, close) if spec.field > 48 else None)
+                tiles["focus-patches"].append(crop(photo, close) if spec.field > 48 else None)
             cell = cell_size(view.height, view.width)
-            for kind, encode in (("projections", projection_webp), ("patches", photo_webp), ("focus", projection_webp)):
+            for kind in SHEETS:
+                encode = photo_webp if kind.endswith("patches") else projection_webp
                 if any(tile is not None for tile in tiles[kind]):
                     image = sheet(tiles[kind], cell, columns_of(atlas.k))
                     write_file(atlas.path / sheet_file(record.slug, channel, kind), encode(image))

@@ -43,6 +43,7 @@ from pixelward.pictures import (
     projection_webp,
     sheet,
     signal_to_picture,
+    square_round,
     view_box,
 )
 from pixelward.pictures import fit as fit_tile
@@ -110,11 +111,11 @@ def draw(
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
         tell = _teller(report, total)
+        order = [record.address for record in atlas.layers]
         for number, (group, by_picture) in enumerate(zip(groups, rows, strict=True)):
             _draw_group(atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, tell)
-    order = [record.address for record in atlas.layers]
-    drawn = sorted({*done, *(record.address for record in wanted)}, key=order.index)
-    atlas.write_drawings(Drawings(rules, unpool, "value", tuple(drawn)))
+            done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
+            atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
 
 
@@ -243,12 +244,13 @@ def _draw_hits(
             signals, boxes = project_hits(plan, target, channels, positions, pictures, table)
             signals = signals.float().cpu()
             for (number, hit), value, signal, box in zip(part, values, signals, boxes, strict=True):
-                _agree(own.record, hit, value)
+                _agree(own.record, hit, value, own.largest)
                 own.add(hit, batch[number].shown, signal.numpy(), box)
 
 
-def _agree(record: LayerRecord, hit: _Chosen, value: float) -> None:
-    if abs(value - hit.value) > AGREE * abs(hit.value):
+def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:
+    """Hold a value to the scan's. A weak one is a small difference of large sums, and rounds as they do."""
+    if abs(value - hit.value) > AGREE * max(abs(hit.value), AGREE * largest):
         raise PixelwardError(
             given=f"{record.address} unit {hit.channel}: {value:.6g} at {hit.position}, in the scan {hit.value:.6g}",
             allowed="the pictures and the preprocessing of the scan",
@@ -271,6 +273,7 @@ class _Sheets:
         box = record.field.box((0, 0), atlas.size)
         view = view_box(box, *atlas.size)
         self._cell = cell_size(view.height, view.width)
+        self.largest = float(np.asarray(atlas.units(record).value).max(initial=0.0))
         self.at_once = max(1, PIXELS // (min(box.height, atlas.size[0]) * min(box.width, atlas.size[1]) * 3))
 
     def add(self, hit: _Chosen, shown: Picture, signal: NDArray[np.float32], box: Box) -> None:
@@ -286,10 +289,14 @@ class _Sheets:
         tiles = self._tiles.setdefault(hit.channel, {name: [None] * self._atlas.k for name in _KINDS})
         tiles["projections"][hit.rank] = _reduced(crop(drawn.picture, here))
         tiles["patches"][hit.rank] = _reduced(crop(shown, view))
-        if focus is not None:
-            tiles["focus"][hit.rank] = _reduced(crop(drawn.picture, focus))
-            focus = Box(focus.top + box.top, focus.left + box.left, focus.height, focus.width)
-            self._boxes["focus"][hit.channel, hit.rank] = focus
+        if focus is None:
+            close_by, close_up = here, view
+        else:
+            self._boxes["focus"][hit.channel, hit.rank] = _moved(focus, box.top, box.left)
+            close_by = square_round(focus, here)
+            close_up = _moved(close_by, box.top, box.left)
+        tiles["focus"][hit.rank] = _reduced(crop(drawn.picture, close_by))
+        tiles["focus-patches"][hit.rank] = _reduced(crop(shown, close_up))
         self._boxes["field"][hit.channel, hit.rank] = field
         self._boxes["reach"][hit.channel, hit.rank] = reach
         self._scales[hit.channel, hit.rank] = drawn.scale
@@ -303,13 +310,24 @@ class _Sheets:
         write_file(self._atlas.path / boxes_file(self.record.slug), save(arrays))
 
     def _write(self, channel: int, tiles: dict[str, list[Picture | None]]) -> None:
+        concentrated = (self._boxes["focus"][channel, :, 2] > 0).any()
         for kind, encode in _KINDS.items():
-            if any(tile is not None for tile in tiles[kind]):
-                image = sheet(tiles[kind], self._cell, columns_of(self._atlas.k))
+            if concentrated or not kind.startswith("focus"):
+                cell = CELL if kind.startswith("focus") else self._cell
+                image = sheet(tiles[kind], cell, columns_of(self._atlas.k))
                 write_file(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode(image))
 
 
-_KINDS = {"projections": projection_webp, "patches": photo_webp, "focus": projection_webp}
+_KINDS = {
+    "projections": projection_webp,
+    "patches": photo_webp,
+    "focus": projection_webp,
+    "focus-patches": photo_webp,
+}
+
+
+def _moved(box: Box, down: int, right: int) -> Box:
+    return Box(box.top + down, box.left + right, box.height, box.width)
 
 
 def _reduced(tile: Picture) -> Picture:

@@ -21,7 +21,7 @@ from pixelward.errors import PixelwardError
 
 VERSION = 1
 ATLAS, DRAWINGS, PICTURES, PARTS = "atlas.json", "drawings.json", "pictures.sqlite", "parts"
-SHEETS = ("projections", "patches", "focus")
+SHEETS = ("projections", "patches", "focus", "focus-patches")
 MANIFEST, TEMPORARY = "manifest.json", ".tmp"
 _TYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4"}  # safetensors' names
 

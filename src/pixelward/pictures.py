@@ -152,6 +152,17 @@ def focus_box(signal: Signal, box: Box) -> Box | None:
     return None if place is None else Box(rows.start + place[0], columns.start + place[1], *best)
 
 
+def square_round(box: Box, view: Box) -> Box:
+    """A square that holds a box with a tenth to spare, moved and cut so that it stays inside `view`."""
+    side = math.ceil(1.1 * max(box.height, box.width))
+    edges = []
+    for start, length, first, whole in zip(box[:2], box[2:], view[:2], view[2:], strict=True):
+        size = min(side, whole)
+        edges.append((min(max(start + (length - size) // 2, first), first + whole - size), size))
+    (top, height), (left, width) = edges
+    return Box(top, left, height, width)
+
+
 def columns_of(tiles: int) -> int:
     """How many tiles stand side by side on a sheet: the least square that holds them all."""
     return max(math.isqrt(max(tiles, 1) - 1) + 1, 1)

@@ -69,13 +69,14 @@ class LayerEntry:
 
 @dataclass(frozen=True)
 class UnitEntry:
-    """A unit on the page of its layer."""
+    """A unit on the page of its layer. closer: its sheets show the part of the field where the signal is."""
 
     channel: int
     page: str
     hits: tuple[HitEntry, ...]
     projections: Sheet | None
     patches: Sheet | None
+    closer: bool
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class UnitPage:
     network: str
     layer: LayerEntry
     unit: UnitEntry
-    focus: Sheet | None
+    field: tuple[Sheet, Sheet] | None
     seen: int
     positive: int
     maximum: float
@@ -227,7 +228,7 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
         network=atlas.network["model"],
         layer=_layer_entry(atlas, record),
         unit=unit,
-        focus=_sheet(atlas, record, channel, "focus"),
+        field=_field_sheets(atlas, record, channel) if unit.closer else None,
         seen=stats.seen,
         positive=int(stats.positive[channel]),
         maximum=float(stats.maximum[channel]),
@@ -244,7 +245,7 @@ def picture_page(atlas: Atlas, id: int) -> PicturePage:
     for number, channel, rank in atlas.hits_of_picture(id):
         record = atlas.layers[number]
         hit = _hit(atlas, record, atlas.units(record), channel, rank, {id: row})
-        page, projections = links.unit(record.slug, channel), _sheet(atlas, record, channel, "projections")
+        page, (projections, _, _) = links.unit(record.slug, channel), _shown_sheets(atlas, record, channel)
         groups.setdefault(number, []).append(PictureHit(channel, hit, page, projections))
     return PicturePage(
         path=links.picture(id),
@@ -283,7 +284,7 @@ def _index_notes(atlas: Atlas) -> tuple[str, ...]:
         notes.append(
             "Convolution, ReLU, max-pooling and local response normalisation are crossed as Zeiler & Fergus (2013) "
             "describe. Whatever else stands between a layer and the pixels is crossed by a stated extension of "
-            "theirs; the command “pixelward check” lists it."
+            "theirs."
         )
     else:
         notes.append(f"These projections follow the rule set “{rules}”, which is not the paper’s deconvnet.")
@@ -321,19 +322,29 @@ def _unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) ->
     channels, units = list(channels), atlas.units(record)
     rows = atlas.pictures(np.unique(units.picture[channels]).tolist())
     sizes: dict[str, tuple[int, int]] = {}
-    return tuple(
-        UnitEntry(
-            channel=channel,
-            page=links.unit(record.slug, channel),
-            hits=tuple(
-                _hit(atlas, record, units, channel, rank, rows)
-                for rank in np.flatnonzero(units.picture[channel] >= 0).tolist()
-            ),
-            projections=_sheet(atlas, record, channel, "projections", sizes),
-            patches=_sheet(atlas, record, channel, "patches", sizes),
-        )
-        for channel in channels
-    )
+    entries = []
+    for channel in channels:
+        projections, patches, closer = _shown_sheets(atlas, record, channel, sizes)
+        ranks = np.flatnonzero(units.picture[channel] >= 0).tolist()
+        hits = tuple(_hit(atlas, record, units, channel, rank, rows) for rank in ranks)
+        entries.append(UnitEntry(channel, links.unit(record.slug, channel), hits, projections, patches, closer))
+    return tuple(entries)
+
+
+def _shown_sheets(
+    atlas: Atlas, record: LayerRecord, channel: int, sizes: dict[str, tuple[int, int]] | None = None
+) -> tuple[Sheet | None, Sheet | None, bool]:
+    """Projections and patches as pages show them: close up where the signal fills a small part of a large field."""
+    close = [_sheet(atlas, record, channel, kind, sizes) for kind in ("focus", "focus-patches")]
+    if all(close):
+        return close[0], close[1], True
+    whole = [_sheet(atlas, record, channel, kind, sizes) for kind in ("projections", "patches")]
+    return whole[0], whole[1], False
+
+
+def _field_sheets(atlas: Atlas, record: LayerRecord, channel: int) -> tuple[Sheet, Sheet] | None:
+    projections, patches = (_sheet(atlas, record, channel, kind) for kind in ("projections", "patches"))
+    return None if projections is None or patches is None else (projections, patches)
 
 
 def _hit(
