@@ -162,6 +162,24 @@ def test_preprocessing_flags_and_weights_reach_the_network(place, monkeypatch):
     }  # fmt: skip
 
 
+def test_layers_of_a_network_of_one_channel_need_only_its_size(place):
+    model = "def gray():\n    return nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU())"
+    (place / "nets.py").write_text("from torch import nn\n" + model)
+    result = run("layers", "nets.py:gray", "--size", 32)
+    assert "28 x 28" in result.stdout
+    assert result.stderr == (
+        "preprocessing of nets.py:gray is not known, grey from 0 to 1 is assumed: "
+        "channels L, range 1.0, mean (0.5,), std (0.25,), resize 37\n"
+    )
+    flags = ("--channels", "L", "--range", 1, "--mean", 0, "--std", 1, "--resize", 32, "--size", 32)
+    assert run("layers", "nets.py:gray", *flags).stderr == ""
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--size", "0"), ("--std", "0,0,0"), ("--mean", "1,2")])
+def test_a_flag_that_is_wrong_is_named(place, flag, value):
+    assert f" - next step: correct {flag} " in refused("layers", "models.py:small", flag, value)
+
+
 def test_project_writes_a_picture_that_says_how_it_was_made(place):
     words = ("project", "models.py:small", "photos/1.png", "--layer", "3:relu", "--channel", 1)
     assert run(*words, "-o", "plain.png").stdout == "plain.png\n"
@@ -194,16 +212,14 @@ def test_project_refuses_in_one_line_and_writes_nothing(place, words, message):
 
 def test_scan_draw_info_and_export_lead_from_pictures_to_pages(place):
     scanned = run("scan", "models.py:small", "photos", "-o", "atlas", "-k", 4, "--layers", "3:relu")
-    assert scanned.stdout == "atlas: 1 layers, 3 units, 5 pictures, 1 skipped\n"
+    assert scanned.stdout == "atlas: 1 layer, 3 units, 5 pictures, 1 skipped\n"
     assert "draw it with: pixelward draw atlas models.py:small\n" in scanned.stderr
     again = run("scan", "models.py:small", "photos", "-o", "atlas", "-k", 4, "--layers", "3:relu")
     assert "all was done already" in again.stderr
     assert again.stdout == scanned.stdout
 
     assert "[0, 1, 2, 3]" not in run("info", "atlas").stdout
-    assert (
-        run("draw", "atlas", "models.py:small").stdout == "atlas: 1 layers, 1 drawn, 3 units, 5 pictures, 1 skipped\n"
-    )
+    assert run("draw", "atlas", "models.py:small").stdout == "atlas: 1 layer, 1 drawn, 3 units, 5 pictures, 1 skipped\n"
     exported = run("export", "atlas", "-o", "site")
     assert Path(exported.stdout.strip()).resolve() == (place / "site" / "index.html").resolve()
     assert "python -m http.server -d site" in exported.stderr
@@ -213,6 +229,17 @@ def test_scan_draw_info_and_export_lead_from_pictures_to_pages(place):
     assert re.search(r"pictures +5, 1 skipped", told.stdout)
     assert "skipped photos/broken.png: " in told.stdout
     assert re.search(r"3:relu +3 +\d +5 x 5 +15 x 15 +yes", told.stdout)
+
+
+def test_an_atlas_names_the_file_of_the_model_without_its_folder(place):
+    result = run("scan", place / "models.py:small", "photos/1.png", "-o", "atlas")
+    assert result.stdout == "atlas: 2 layers, 7 units, 1 picture\n"
+    assert f"draw it with: pixelward draw atlas {place}/models.py:small\n" in result.stderr
+    assert json.loads(run("info", "atlas", "--json").stdout)["network"] == "models.py:small"
+    assert str(place / "models.py") not in (place / "atlas" / "atlas.json").read_text()
+    run("draw", "atlas", place / "models.py:small")
+    run("export", "atlas", "-o", "site")
+    assert str(place) not in (place / "site" / "index.html").read_text()
 
 
 def test_info_as_json_and_damage_that_it_finds(place):
@@ -226,7 +253,7 @@ def test_info_as_json_and_damage_that_it_finds(place):
     stats.write_bytes(stats.read_bytes()[:-1] + b"?")
     damaged = run("info", "atlas", "--verify", status=1)
     assert stats.name in damaged.stdout
-    assert "given: atlas, of which 1 files are not what was written" in damaged.stderr
+    assert "given: atlas, with 1 file not as written - " in damaged.stderr
 
 
 def test_scan_takes_tiles_several_sources_and_labels(place):
@@ -277,7 +304,7 @@ def test_train_writes_weights_that_scan_takes(place, monkeypatch):
     record = json.loads(Path("run/record.json").read_text())
     assert (record["recipe"]["seed"], record["recipe"]["batch"], record["classes"]) == (4, 3, ["bright", "dark"])
     assert run("scan", "zfnet64", "--weights", "run/weights.safetensors", "photos", "-o", "atlas").stdout.startswith(
-        "atlas: 1 layers, 4 units, 5 pictures"
+        "atlas: 1 layer, 4 units, 5 pictures"
     )
 
 
@@ -311,10 +338,24 @@ def test_progress_is_plain_lines_now_and_then_where_there_is_no_terminal(monkeyp
             clock.now = float(second)
             meter(10 + second, 110, 50.0)
     assert capsys.readouterr().err.splitlines() == [
-        "scan: 12 of 110, 50 pictures a second, 3:16 left",  # 1 done in 2 s, 98 to go
+        "scan: 12 of 110, 50 pictures a second",  # too early to tell
         "scan: 22 of 110, 50 pictures a second, 1:36 left",  # 11 done in 12 s, 88 to go
         "scan: 32 of 110, 50 pictures a second, 1:22 left",  # 21 done in 22 s, 78 to go
     ]
+
+
+def test_slow_progress_has_a_decimal_and_time_left_comes_after_a_few_seconds(monkeypatch, capsys):
+    for now, rate, words in (
+        (4.9, 0.0, ""),
+        (4.9, 0.3, ", 0.3 pictures a second"),
+        (5.0, 9.94, ", 9.9 pictures a second, 0:45 left"),
+    ):
+        clock = Clock(monkeypatch)
+        with Meter("scan", "pictures") as meter:
+            meter(0, 10, 0.0)
+            clock.now = now
+            meter(1, 10, rate)
+        assert capsys.readouterr().err == f"scan: 1 of 10{words}\n"
 
 
 def test_nothing_is_said_of_what_takes_less_than_two_seconds(monkeypatch, capsys):

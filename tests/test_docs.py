@@ -123,7 +123,29 @@ def test_commands_and_options_of_the_page_exist(page: Path):
             assert reason is None, f"{relative(page)}:{block.line}: `{line}`: {reason}"
 
 
+# ---------------------------------------------------------------- links
+
+LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
+
+
+def targets(text: str) -> list[str]:
+    """What the page links to or shows, outside of its code, where it is no address of the web and no heading."""
+    prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
+    return [path for link in LINK.findall(prose) if ":" not in link and (path := link.split("#")[0])]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_relative_link_of_the_page_points_to_a_file(page: Path):
+    absent = [path for path in targets(page.read_text("utf-8")) if not (page.parent / path).exists()]
+    assert absent == [], f"{relative(page)} links to what is not there: {absent}"
+
+
 # ---------------------------------------------------------------- the checks themselves
+
+
+def test_links_are_found_outside_of_code():
+    text = "[a](b.md#c) ![d](e/f.png) [g](https://h.i/j) [`k`](l.py) [m](#n)\n`[o](p)`\n```text\n[q](r)\n```\n"
+    assert targets(text) == ["b.md", "e/f.png", "l.py"]
 
 
 def test_blocks_are_found_with_their_lines():

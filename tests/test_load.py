@@ -141,7 +141,8 @@ def test_the_papers_network_is_untrained_and_says_so(lines):
     assert sum(parameter.numel() for parameter in net.parameters()) == 62_357_608
     assert not net.training
     assert lines.having("zfnet has random weights (seed 0); give trained ones with --weights")
-    assert net.preprocess["size"] == 224
+    assert net.preprocess == IMAGENET.to_dict()
+    assert len(lines) == 1
 
 
 def bundle(folder: Path, classes: int, **extra: object) -> dict[str, torch.Tensor]:
@@ -305,7 +306,7 @@ def test_a_timm_network_comes_untrained_with_its_own_preprocessing(lines):
 @pytest.mark.parametrize("package", ["torchvision", "timm"])
 def test_a_name_that_the_package_does_not_know_is_refused(package):
     assert (
-        f"given: model {package}:resnet81 - allowed: one of the 1 names that {package} lists - "
+        f"given: model {package}:resnet81 - allowed: one of the 1 name that {package} lists - "
         "next step: did you mean resnet18?"
     ) in refused(f"{package}:resnet81")
 
@@ -332,6 +333,13 @@ def test_safetensors_and_pickles_are_read(file, state, tmp_path, lines):
     torch.save(state, tmp_path / "w.pth")
     loaded(file, tmp_path / "w.pth", state, lines)
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.bin", "weights"])
+def test_safetensors_under_another_name_are_known_by_their_content(file, state, tmp_path, lines, name):
+    save_file(state, tmp_path / name)
+    loaded(file, tmp_path / name, state, lines)
+    assert lines[0] == f"weights {name}: read as safetensors, which it holds"
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", "net", "ema", "module"])
@@ -378,7 +386,7 @@ def test_an_old_file_without_num_batches_tracked_is_fine_and_said(file, state, t
     torch.save(state, path) if ending == "pth" else save_file(state, path)
     net = load(f"{file}:small", weights=path, report=lines)
     assert torch.equal(net.norm.num_batches_tracked, tracked * 0)
-    assert lines[0] == f"weights {path.name}: no num_batches_tracked for 1 layers, as in old files; not needed"
+    assert lines[0] == f"weights {path.name}: no num_batches_tracked for 1 layer, as in old files; not needed"
     assert lines[1] == f"weights {path.name}: 6 tensors loaded"
 
 
@@ -390,11 +398,11 @@ def test_keys_missing_and_left_over_are_named(file, state, tmp_path):
     assert "allowed: weights with the network's own names and shapes - next step: give the weights of this" in message
 
 
-def test_many_keys_are_named_shortly(file, state, tmp_path):
-    state |= {f"head.{i}": torch.zeros(1) for i in range(10, 22)}
-    save_file(state, tmp_path / "w.safetensors")
-    message = refused(f"{file}:small", weights=tmp_path / "w.safetensors")
-    assert "left over head.10, head.11, head.12, head.13, head.14 and 7 more - " in message
+def test_of_many_keys_thirty_are_named(file, state, tmp_path):
+    heads = [f"head.{i}" for i in range(10, 45)]
+    for count, words in ((30, ", ".join(heads[:30])), (35, ", ".join(heads[:30]) + " and 5 more")):
+        save_file(state | {name: torch.zeros(1) for name in heads[:count]}, tmp_path / "w.safetensors")
+        assert f"left over {words} - " in refused(f"{file}:small", weights=tmp_path / "w.safetensors")
 
 
 def test_other_shapes_and_kinds_are_named(file, state, tmp_path):
@@ -474,11 +482,38 @@ def test_single_keys_that_are_given_go_before_everything(file, lines):
     assert lines == []
 
 
+@pytest.mark.parametrize(
+    ("given", "resize"),
+    [({"size": 16}, 20), ({"size": 33}, 41), ({"size": 1}, 1), ({"size": 16, "resize": 40}, 40), ({"resize": 50}, 50)],
+)
+def test_a_size_alone_scales_the_resize_along(file, given, resize):
+    assert load(f"{file}:small", preprocess=given, report=Lines()).preprocess["resize"] == resize  # was 40 for 32
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"size": 0}, "with size 0 - allowed: a whole number of pixels, from 1 - next step: correct --size "),
+        ({"std": (0, 0, 0)}, "with std (0, 0, 0) - allowed: a tuple of numbers above 0 - next step: correct --std "),
+        ({"mean": (1, 2)}, "with mean (1, 2) - allowed: a tuple of 3, for channels BGR - next step: correct --mean "),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_a_flag_names_the_flag(file, given, words):
+    assert words in refused(f"{file}:small", preprocess=given)
+
+
+def test_a_wrong_value_of_the_networks_own_names_its_dict(file):
+    file.write_text(MODEL.format(imports="", rest=PREPROCESS.replace("resize=40", "resize=0")))
+    assert "resize 0 - allowed: a whole number of pixels, from 1 - next step: correct the network's preprocess" in (
+        refused(f"{file}:small", preprocess={"size": 24})
+    )
+
+
 def test_imagenets_preprocessing_is_assumed_with_a_line_that_says_so(tmp_path, lines):
     net = load(plain(tmp_path), preprocess={"size": 192}, report=lines)
-    assert net.preprocess == IMAGENET.to_dict() | {"size": 192}
+    assert net.preprocess == IMAGENET.to_dict() | {"size": 192, "resize": 219}
     line = lines.having("is not known, ImageNet's usual is assumed: channels RGB, range 1.0, mean (0.485,")
-    assert line.endswith("resize 256, size 192")
+    assert line.endswith("std (0.229, 0.224, 0.225), resize 219")  # and not what was given
 
 
 def test_preprocessing_that_is_given_whole_assumes_nothing(tmp_path, lines):
@@ -490,6 +525,35 @@ def test_preprocessing_that_is_given_whole_assumes_nothing(tmp_path, lines):
 def test_order_and_range_are_not_changed_without_mean_and_std(tmp_path):
     message = refused(plain(tmp_path), preprocess={"channels": "BGR", "mean": (1, 2, 3)})
     assert "given: channels without mean and std - allowed: mean and std beside it" in message
+
+
+GREY = {"channels": "L", "range": 1.0, "mean": (0.5,), "std": (0.25,), "resize": 256, "size": 224}
+
+
+def grey(folder: Path) -> str:
+    path = folder / "nets.py"
+    path.write_text(
+        "from torch import nn\ndef grey():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3))"
+    )
+    return f"{path}:grey"
+
+
+@pytest.mark.parametrize("given", [{}, {"channels": "L"}, {"size": 28}, {"channels": "L", "mean": (0.1,)}])
+def test_a_network_of_one_channel_gets_grey_with_a_line(tmp_path, lines, given):
+    net = load(grey(tmp_path), preprocess=given, report=lines)
+    resize = 32 if "size" in given else 256
+    assert net.preprocess == GREY | given | {"resize": resize}
+    assumed = ", ".join(f"{key} {value}" for key, value in net.preprocess.items() if key not in given)
+    assert lines.having("is not known").endswith(f"grey from 0 to 1 is assumed: {assumed}")
+
+
+def test_a_bare_network_of_one_channel_is_grey_too(lines):
+    assert preprocess_of(nn.Conv2d(1, 1, 1), lines).to_dict() == GREY
+    assert lines.having("preprocessing of Conv2d is not known, grey from 0 to 1 is assumed: channels L,")
+
+
+def test_a_network_of_one_channel_takes_no_colours_without_mean_and_std(tmp_path):
+    assert "given: channels without mean and std" in refused(grey(tmp_path), preprocess={"channels": "RGB"})
 
 
 def test_a_bare_network_gets_imagenets_preprocessing_with_a_line(lines):

@@ -90,6 +90,25 @@ def test_bad_input_is_one_line(net, photo, options, words):
     assert " - next step: " in str(error.value)
 
 
+def test_a_projection_is_shown_shortly(net, photo):
+    one = pw.project(net, photo, layer="6", channel=1)
+    assert repr(one) == (
+        f"Projection(layer='6', channel=1, value={one.value!r}, position=(), "
+        "field=Box(top=0, left=0, height=24, width=24))"
+    )
+
+
+def test_preprocessing_that_is_not_known_is_told_of_files_and_not_of_tensors(net, photo, capsys):
+    del net.preprocess
+    small = torch.rand(3, 24, 24)
+    for tensors in (small, small[None], [small, small]):
+        pw.project(net, tensors, layer="3:relu", channel=2)
+    assert capsys.readouterr().out == ""
+    for some in (photo, Image.open(photo), [torch.rand(3, 224, 224), photo]):
+        pw.project(net, some, layer="3:relu", channel=2)
+        assert "preprocessing of Sequential is not known" in capsys.readouterr().out
+
+
 def test_a_saved_projection_holds_every_choice(net, photo, tmp_path):
     one = pw.project(net, photo, layer="3:relu", channel=2, unpool="place")
     image = Image.open(one.save(tmp_path / "out.png"))

@@ -16,7 +16,9 @@ HOLDS = (  # what a wheel must bring along, by how the names end
     "licenses/CREDITS.md",
     "pixelward/py.typed",
     "pixelward/nets/zfnet64.safetensors",
+    "pixelward/nets/zfnet.py",
     "pixelward/nets/zfnet64.json",
+    "pixelward/nets/zfnet64.md",
     "pixelward/web/templates/unit.html",
     "pixelward/web/static/pixelward.css",
 )

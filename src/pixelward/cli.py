@@ -35,6 +35,7 @@ from pixelward.options import (
     WeightsFile,
 )
 from pixelward.tables import described, field_size, print_info, print_summary, print_table, sides
+from pixelward.words import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -225,7 +226,7 @@ def scan(
             name=name,
             device=_device(device),
             batch=batch,
-            model=model,
+            model=_recorded(model),
             report=meter,
         )
     if meter.idle:
@@ -276,7 +277,7 @@ def info(
             typer.echo(line)
     if damaged:
         raise PixelwardError(
-            given=f"{atlas_folder}, of which {len(damaged)} files are not what was written",
+            given=f"{atlas_folder}, with {counted(len(damaged), 'file')} not as written",
             allowed="the files of the scan and the drawings, unchanged",
             next_step="copy it again from where it is whole, or scan again into a new folder",
         )
@@ -323,7 +324,8 @@ def train(
         raise PixelwardError(given=f"model {model!r}", allowed=" or ".join(ARCHITECTURES), next_step="name one of them")
     architecture = ARCHITECTURES[model]
     training, validation = (load_labelled(data, part, architecture.size) for part in ("train", "val"))
-    note(f"{len(training.labels)} pictures to train on, {len(validation.labels)} to validate, of {data}")
+    count = counted(len(training.labels), "picture")
+    note(f"{count} to train on, {len(validation.labels)} to validate, of {data}")
     architecture = replace(architecture, classes=len(training.classes))
     recipe = Recipe(epochs=epochs, batch=batch, seed=seed)
     with Meter("train", "pictures") as meter:
@@ -354,6 +356,12 @@ def _load(
     }
     given = {key: value for key, value in flags.items() if value is not None}
     return load(model, weights=weights, preprocess=given, report=note)
+
+
+def _recorded(model: str) -> str:
+    """MODEL as an atlas and its pages name it: without the folder of its file, which says nothing to other people."""
+    place, colon, factory = model.rpartition(":")
+    return f"{Path(place).name}:{factory}" if colon and place.endswith(".py") else model
 
 
 def _device(name: str | None) -> str | None:

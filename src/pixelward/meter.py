@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 QUIET = 2.0  # seconds before anything is shown
+SURE = 5.0  # seconds before the time left is told: what begins says little of what follows
 BETWEEN = 10.0  # seconds from one plain line to the next
 
 
@@ -40,14 +41,16 @@ class Meter:
             self._first, self.idle = done, rate == 0 and done == total
         if now - self._began < QUIET:
             return
-        words = f"{rate:.0f} {self._items} a second"
-        if done > self._first:  # what was done before this run says nothing of its speed
-            words += f", {_clock((now - self._began) / (done - self._first) * (total - done))} left"
+        known = []
+        if rate >= 0.05:  # what would be told as 0.0 is not known yet
+            known.append(f"{rate:.{0 if rate >= 10 else 1}f} {self._items} a second")
+        if done > self._first and now - self._began >= SURE:  # what was done before this run says nothing of its speed
+            known.append(f"{_clock((now - self._began) / (done - self._first) * (total - done))} left")
         if sys.stderr.isatty():
-            self._draw(done, total, words)
+            self._draw(done, total, ", ".join(known))
         elif now - self._told >= BETWEEN or self._told == self._began:
             self._told = now
-            self.line(f"{self._title}: {done} of {total}, {words}")
+            self.line(", ".join([f"{self._title}: {done} of {total}", *known]))
 
     def line(self, text: str) -> None:
         """A line that stays, above the bar where there is one."""

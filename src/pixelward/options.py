@@ -81,7 +81,8 @@ InputStd = Annotated[
     typer.Option("--std", parser=Numbers.parse, metavar="A,B,C", help="Divided by.", rich_help_panel=OF_NETWORK),
 ]
 InputResize = Annotated[
-    int | None, typer.Option("--resize", help="Pixels of the shorter side.", rich_help_panel=OF_NETWORK)
+    int | None,
+    typer.Option("--resize", help="Pixels of the shorter side; goes along with --size.", rich_help_panel=OF_NETWORK),
 ]
 InputSize = Annotated[
     int | None, typer.Option("--size", help="Pixels of the centre crop that it sees.", rich_help_panel=OF_NETWORK)

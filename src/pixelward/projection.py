@@ -50,6 +50,11 @@ class Projection:
     picture: Tensor
     preprocess: Preprocess
 
+    def __repr__(self) -> str:
+        """What it is of, without the tensors."""
+        shown = ("layer", "channel", "value", "position", "field")
+        return f"Projection({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
     def to_image(self) -> Image.Image:
         """The picture with the field marked, beside the projection, whole and in its field."""
         place = f" at row {self.position[0]}, column {self.position[1]}" if self.position else ""
@@ -111,7 +116,8 @@ def project(
     or a dict of rules. unpool: "sum", "place", or the control "centre". seed: "value" (the paper's), "one", a number.
     All single gives a Projection, otherwise a list. Raises PixelwardError for bad input and for what has no rule.
     """
-    preprocess = preprocess_of(net)
+    # Tensors are prepared already: how the network's pictures are prepared need not be said.
+    preprocess = preprocess_of(net, _quiet) if _is_prepared(picture) else preprocess_of(net)
     prepared, many = _prepared(picture, preprocess)
     channels, positions = _channels(channel), _positions(position)
     count = max(len(prepared), len(channels), len(positions))
@@ -154,6 +160,16 @@ def _projection(
         picture=picture,
         preprocess=preprocess,
     )
+
+
+def _quiet(_: str) -> None:
+    """Takes what preprocessing had to be assumed, and says nothing."""
+
+
+def _is_prepared(picture: Pictures) -> bool:
+    if isinstance(picture, Sequence) and not isinstance(picture, str):
+        return all(isinstance(one, Tensor) for one in picture)
+    return isinstance(picture, Tensor)
 
 
 def _prepared(picture: Pictures, preprocess: Preprocess) -> tuple[Tensor, bool]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pixelward.words import counted
+
 if TYPE_CHECKING:
     from pixelward.atlas import Atlas
     from pixelward.core.fields import Extent
@@ -76,7 +78,8 @@ def print_summary(atlas: Atlas) -> None:
     skipped = f", {atlas.pictures_skipped} skipped" if atlas.pictures_skipped else ""
     drawn = f", {len(atlas.drawings.layers)} drawn" if atlas.drawings else ""
     typer.echo(
-        f"{atlas.path}: {len(atlas.layers)} layers{drawn}, {units} units, {atlas.pictures_seen} pictures{skipped}"
+        f"{atlas.path}: {counted(len(atlas.layers), 'layer')}{drawn}, {counted(units, 'unit')}, "
+        f"{counted(atlas.pictures_seen, 'picture')}{skipped}"
     )
 
 

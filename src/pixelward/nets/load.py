@@ -30,8 +30,11 @@ from pixelward.errors import PixelwardError
 from pixelward.nets import weights as checkpoint
 from pixelward.nets import zfnet
 from pixelward.nets.weights import Report, State
+from pixelward.words import counted
 
 ARCHITECTURES: Mapping[str, zfnet.Architecture] = {"zfnet64": zfnet.ZFNET64, "zfnet": zfnet.ZFNET}
+# Of a network that takes one channel and says nothing of itself: values around 0, spread about as ImageNet's.
+GREY = replace(IMAGENET, channels="L", mean=(0.5,), std=(0.25,))
 FORMS = "file.py:factory, package.module:factory, torchvision:NAME, timm:NAME"
 SEED = 0  # of weights that no file gives, so that scan and draw see one network
 # Where a network keeps its preprocessing; the second place is for one that uses the first name for something else.
@@ -57,7 +60,8 @@ def load(
 ) -> nn.Module:
     """The network that `model` names, in evaluation mode on the CPU, with its preprocessing as the dict `.preprocess`.
 
-    weights: a `.safetensors` file or a pickle of tensors. preprocess: single keys that go before the network's own.
+    weights: a `.safetensors` file or a pickle of tensors. preprocess: single keys that go before the network's own;
+    a size without a resize scales the network's resize along.
     report: takes a line for each thing done to the weights, and for preprocessing that had to be assumed.
     Raises PixelwardError for a name, file, factory, network or weights that cannot be used.
     """
@@ -72,7 +76,9 @@ def load(
         report(made.note)
     beside = _record(path) if path is not None and model in ARCHITECTURES else None
     found = beside or _attribute(net) or made.preprocess
-    assumed = IMAGENET if made.side == IMAGENET.size else replace(IMAGENET, resize=made.side, size=made.side)
+    assumed = _usual_for(net)
+    if made.side != IMAGENET.size:
+        assumed = replace(assumed, resize=made.side, size=made.side)
     settled = _settle(model, found, assumed, dict(preprocess or {}), report)
     place = next(place for place in PLACES if isinstance(getattr(net, place, {}), Mapping))
     vars(net)[place] = settled.to_dict()
@@ -80,28 +86,56 @@ def load(
 
 
 def preprocess_of(net: nn.Module, report: Report = print) -> Preprocess:
-    """How a picture becomes the network's input: its own `preprocess`, else ImageNet's usual and a line that says so.
+    """How a picture becomes the network's input: its own `preprocess`, else what is usual and a line that says so.
 
+    Usual is ImageNet's, or `GREY` where the first convolution takes one channel.
     Raises PixelwardError where the network's own dict is not of the known form.
     """
     net = unwrapped(net)
-    return _settle(type(net).__name__, _attribute(net), IMAGENET, {}, report)
+    return _settle(type(net).__name__, _attribute(net), _usual_for(net), {}, report)
 
 
 def _settle(
     name: str, found: Mapping[str, object] | None, usual: Preprocess, given: dict[str, object], report: Report
 ) -> Preprocess:
+    base = dict(usual.to_dict() if found is None else found)
     for key in ("channels", "range"):
-        if key in given and not {"mean", "std"} <= given.keys():
+        if key in given and given[key] != base.get(key) and not {"mean", "std"} <= given.keys():
             raise PixelwardError(
                 given=f"{key} without mean and std",
                 allowed="mean and std beside it, for they are counted in its order and range",
                 next_step="give all three",
             )
-    assumed = usual.to_dict()
-    if found is None and assumed.keys() - given.keys():
-        report(f"preprocessing of {name} is not known, ImageNet's usual is assumed: {_spell({**assumed, **given})}")
-    return Preprocess.from_dict({**(assumed if found is None else found), **given})
+    if "size" in given and "resize" not in given:  # else a small network would see a speck of a large picture
+        base = _scaled(base, given["size"])
+    assumed = {key: value for key, value in base.items() if key not in given}
+    try:
+        settled = Preprocess.from_dict({**base, **given})
+    except PixelwardError as error:
+        wrong = next((key for key in given if error.given.startswith(f"preprocess with {key} ")), None)
+        if wrong is None:
+            raise
+        raise PixelwardError(
+            given=error.given, allowed=error.allowed, next_step=f"correct --{wrong} (in Python: {wrong} in preprocess)"
+        ) from error
+    if found is None and assumed:
+        whose = "grey from 0 to 1" if usual.channels == "L" else "ImageNet's usual"
+        report(f"preprocessing of {name} is not known, {whose} is assumed: {_spell(assumed)}")
+    return settled
+
+
+def _scaled(base: dict[str, object], size: object) -> dict[str, object]:
+    """The same share of the picture seen at another size; as it was where a number is none."""
+    match base, size:
+        case {"resize": int(resize), "size": int(whole)}, int(wanted) if min(resize, whole, wanted) > 0:
+            return {**base, "resize": max(wanted, round(resize * wanted / whole))}
+    return base
+
+
+def _usual_for(net: nn.Module) -> Preprocess:
+    """What is assumed of a network that says nothing: by the channels that its first convolution takes."""
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    return GREY if first is not None and first.in_channels == 1 else IMAGENET
 
 
 def _spell(preprocess: Mapping[str, object]) -> str:
@@ -161,7 +195,8 @@ def _bundled(name: str, state: State | None) -> Made:
     if state is not None and last in state:  # trained on classes of one's own
         architecture = replace(architecture, classes=len(state[last]))
     note = f"{name} has random weights (seed {SEED}); give trained ones with --weights"
-    return Made(zfnet.build(architecture), side=architecture.size, note=note)
+    kind = IMAGENET.to_dict() if architecture.size == IMAGENET.size else None  # the paper's own was trained on it
+    return Made(zfnet.build(architecture), kind, side=architecture.size, note=note)
 
 
 def _from_file(path: Path, name: str) -> Made:
@@ -308,7 +343,7 @@ def _unknown(model: str, known: list[str]) -> PixelwardError:
     near = difflib.get_close_matches(name, known, n=3)
     return PixelwardError(
         given=f"model {model}",
-        allowed=f"one of the {len(known)} names that {package} lists",
+        allowed=f"one of the {counted(len(known), 'name')} that {package} lists",
         next_step=f"did you mean {' or '.join(near)}?" if near else f"print {package}'s list_models()",
     )
 

@@ -13,20 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from pixelward.errors import PixelwardError
+from pixelward.words import counted
 
 Report = Callable[[str], None]
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "module")
 PREFIXES = ("module.", "model.", "net.", "_orig_mod.", "backbone.")
-SHOWN = 5  # names listed in a message before "and N more"
+SHOWN = 30  # keys that do not fit, listed in a message before "and N more"
+GLIMPSE = 5  # the same of a file that holds something else
 
 
 def read(path: Path, report: Report) -> State:
-    """The tensors of a file by name: `.safetensors`, or a pickle of which nothing but tensors is let in.
+    """The tensors of a file by name: safetensors, or a pickle of which nothing but tensors is let in.
 
-    A dict that wraps the tensors is unwrapped, and a line says so. Raises PixelwardError for a file that is missing,
-    broken, needs code of its own to be read, or holds anything but tensors by name.
+    Safetensors are known by their content too, whatever the file is called. A dict that wraps the tensors is
+    unwrapped. A line says so in both cases. Raises PixelwardError for a file that is missing, broken, needs code of
+    its own to be read, or holds anything but tensors by name.
     """
     if not path.is_file():
         raise PixelwardError(
@@ -34,7 +37,11 @@ def read(path: Path, report: Report) -> State:
             allowed="a .safetensors file, or a pickle of tensors (.pth, .pt)",
             next_step="check the path",
         )
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    named = path.suffix == ".safetensors"
+    safe = named or _looks_safe(path)
+    if safe and not named:
+        report(f"weights {path.name}: read as safetensors, which it holds")
+    found = _read_safetensors(path) if safe else _read_pickle(path)
     for key in WRAPPERS:
         if isinstance(found, dict) and _is_state(found.get(key)):
             report(f"weights {path.name}: unwrapped {key!r}")
@@ -83,8 +90,19 @@ def fit(net: nn.Module, state: State, name: str, report: Report) -> None:
     for theirs, ours in sorted(pair for pair in widths if pair[0] != pair[1]):
         report(f"weights {name}: {theirs} turned into {ours}")
     if untracked:
-        report(f"weights {name}: no num_batches_tracked for {len(untracked)} layers, as in old files; not needed")
-    report(f"weights {name}: {len(shared)} tensors loaded")
+        report(
+            f"weights {name}: no num_batches_tracked for {counted(len(untracked), 'layer')}, as in old files; "
+            "not needed"
+        )
+    report(f"weights {name}: {counted(len(shared), 'tensor')} loaded")
+
+
+def _looks_safe(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON header in 8 bytes, then the header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:] == b"{" and 8 + length <= path.stat().st_size
 
 
 def _read_safetensors(path: Path) -> object:
@@ -130,7 +148,7 @@ def _unreadable(path: Path, error: Exception) -> PixelwardError:
 
 
 def _misfit(net: nn.Module, name: str, groups: Iterable[tuple[str, list[str]]]) -> PixelwardError:
-    listed = "; ".join(f"{title} {_some(keys)}".strip() for title, keys in groups if keys)
+    listed = "; ".join(f"{title} {_some(keys, SHOWN)}".strip() for title, keys in groups if keys)
     return PixelwardError(
         given=f"weights {name} for {type(net).__name__}: {listed}",
         allowed="weights with the network's own names and shapes",
@@ -147,7 +165,7 @@ def _describe(found: object) -> str:
         return f"a {type(found).__name__}"
     if not found:
         return "an empty dict"
-    return "a dict of " + _some([f"{key} ({type(value).__name__})" for key, value in found.items()])
+    return "a dict of " + _some([f"{key} ({type(value).__name__})" for key, value in found.items()], GLIMPSE)
 
 
 def _strip(state: State, own: State, name: str, report: Report) -> State:
@@ -161,13 +179,13 @@ def _strip(state: State, own: State, name: str, report: Report) -> State:
         stages.append((taken + prefix, {key.removeprefix(prefix): tensor for key, tensor in current.items()}))
     taken, best = max(stages, key=lambda stage: len(stage[1].keys() & own.keys()))  # the first of equals
     if taken:
-        report(f"weights {name}: stripped the prefix {taken!r} from {len(best)} names")
+        report(f"weights {name}: stripped the prefix {taken!r} from {counted(len(best), 'name')}")
     return best
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _some(names: list[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _dtype(tensor: Tensor) -> str:
