@@ -1,6 +1,7 @@
 """make demo: six photographs cut into tiles, through the bundled network, into an atlas and a gallery of it.
 
-Goes on where it was interrupted. Everything is written below demo/; `make clean` removes it.
+A run that is interrupted keeps every photograph that it has finished, and the next one goes on from there. Everything
+is written below demo/; `make clean` removes it.
 """
 
 from __future__ import annotations

@@ -31,8 +31,10 @@ def main(folder: str, target: str, *rows: str) -> None:
         top = MARGIN + row * (SIDE + LABEL)
         for column, channel in enumerate(channels):
             left = MARGIN + column * (pair + BETWEEN)
-            for offset, kind in ((0, "projections"), (SIDE + GAP, "patches")):
-                file = atlas.path / sheet_file(atlas.layer(address).slug, int(channel), kind)
+            slug = atlas.layer(address).slug
+            for offset, kinds in ((0, ("focus", "projections")), (SIDE + GAP, ("focus-patches", "patches"))):
+                files = [atlas.path / sheet_file(slug, int(channel), kind) for kind in kinds]
+                file = next(file for file in files if file.exists())
                 small = Image.open(file).convert("RGBA").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
                 page.paste(small, (left + offset, top), small)
             pen.text((left, top + SIDE + 3), f"{address.removesuffix(':relu')}, unit {channel}", font=font, fill=INK)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -13,7 +16,7 @@ from pixelward.core import rules
 from pixelward.core.plan import Step
 from pixelward.core.project import Unit, project_units
 from pixelward.core.trace import trace
-from pixelward.pictures import correlation, crop, signal_to_picture, view_box
+from pixelward.pictures import correlation, crop, focus_box, signal_to_picture, square_round, view_box
 from pixelward.projection import Projection
 from pixelward.strips import Control, controls_strip, walk_strip
 from pixelward.strips import Step as Shown
@@ -34,19 +37,14 @@ _TITLES = {
 def walk(net: nn.Module, projection: Projection) -> Image.Image:
     """One strip with the signal after every step on the way down: the paper's figure 1 for a real unit."""
     steps: list[Shown] = []
-    last: list[Shown] = []
 
     def visit(step: Step, above: Tensor, below: Sequence[Tensor | None]) -> None:
-        signal = next(part for part in below if part is not None)[0].detach()
-        if signal.dim() != 3:
-            return
         if not steps:
-            seed = above[0].detach()
-            maps = seed if seed.dim() == 3 else seed.reshape(-1, 1, 1)
-            steps.append(Shown("seed", projection.layer, maps.cpu().numpy()))
+            steps.append(Shown("seed", projection.layer, _maps(above)))
         if step.kind in _TITLES:
-            last[:] = [Shown(_TITLES[step.kind], step.where or step.operation, signal.cpu().numpy())]
-            steps.extend(last)
+            signal = _maps(next(part for part in below if part is not None))
+            if signal.any():  # branches that the signal does not take are left out
+                steps.append(Shown(_TITLES[step.kind], step.where or step.operation, signal))
 
     project_units(
         net,
@@ -68,16 +66,26 @@ def walk(net: nn.Module, projection: Projection) -> Image.Image:
     )
 
 
+def _maps(signal: Tensor) -> NDArray[np.floating[Any]]:
+    """The first signal of a batch as maps, (C, h, w); a vector as maps of one place."""
+    one = signal[0].detach().float().cpu().numpy()
+    return one if one.ndim == 3 else one.reshape(-1, 1, 1)
+
+
 def controls(net: nn.Module, projection: Projection) -> Image.Image:
     """The projection beside what an honest tool must show: how much of it another method, unit or network shows too."""
     view = view_box(projection.field, *projection.signal.shape[1:])
     order = projection.preprocess.channels
     shown = projection.signal.cpu().numpy()
 
+    focus = focus_box(shown, projection.field)
+    view = view if focus is None else square_round(focus, view)
+    silent = not shown.any()
+
     def control(title: str, sentence: str, signal: Tensor) -> Control:
         array = signal.cpu().numpy()
         picture = crop(signal_to_picture(array, order, projection.field).picture, view)
-        return Control(title, sentence, picture, correlation(array, shown, projection.field))
+        return Control(title, sentence, picture, None if silent else correlation(array, shown, projection.field))
 
     here = crop(signal_to_picture(shown, order, projection.field).picture, view)
     return controls_strip(
@@ -87,6 +95,16 @@ def controls(net: nn.Module, projection: Projection) -> Image.Image:
         lines=(
             "A sharp picture is no proof that a unit is selective: where another unit or random weights show nearly "
             "the same (r near 1), it is the photograph's switches that speak, not the unit.",
+            *(
+                ("This unit is silent here: its projection is zero, and nothing can be likened to it.",)
+                if silent
+                else ()
+            ),
+            *(
+                ("Close up, where 95 % of the shown signal is; the numbers are those of the whole field.",)
+                if focus
+                else ()
+            ),
         ),
     )
 

@@ -64,7 +64,11 @@ class Projection:
             self.field,
             order=self.preprocess.channels,
             title=f"{self.layer}, unit {self.channel}",
-            lines=(f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}",),
+            lines=(
+                f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}",
+                *(("This unit is silent here, so its projection is zero.",) if self.value == 0 else ()),
+                *(() if self.position else ("Starting from a fully connected layer is a step beyond the paper.",)),
+            ),
         )
 
     def save(self, path: str | Path) -> Path:

@@ -137,7 +137,7 @@ def controls_strip(
     for control in controls:
         likeness = control.correlation
         number = (
-            "zero: there is nothing to compare"
+            "no likeness: one of the two is zero"
             if likeness is None
             else f"r = {likeness.plain:.2f}, fine structure {likeness.fine:.2f}"
         )
