@@ -283,6 +283,16 @@ def test_observe_leaves_the_pictures_alone_and_serves_a_layer_twice():
     assert torch.equal(x, torch.ones(1, 3, 8, 8))
 
 
+def test_layers_below_a_failure_can_be_found_by_name():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    assert len(layers(net, size=(8, 8))) == 1
+    (layer,) = find_layers(net, ["0:relu"], size=(20, 20))
+    assert layer.shape == (4, 18, 18)
+    for ask in (lambda: layers(net, size=(20, 20)), lambda: find_layers(net, ["3"], size=(20, 20))):
+        with pytest.raises(PixelwardError, match="forward failed: RuntimeError"):
+            ask()
+
+
 def test_lazy_networks_are_refused_with_the_remedy():
     with pytest.raises(PixelwardError, match=r"lazy modules that have not run.*call the network once"):
         layers(nn.Sequential(nn.LazyConv2d(4, 3)), size=(8, 8))

@@ -58,14 +58,21 @@ def find_layers(net: nn.Module, addresses: Sequence[str], *, size: tuple[int, in
 
 
 class Survey:
-    """One full pass over a grey picture: every address, the tensor that it means, and the plan below all of them."""
+    """One full pass over a grey picture: every address, the tensor that it means, and the plan below all of them.
+
+    Where the pass fails, as in a linear layer that wants another size, what ran before it can still be asked for.
+    """
 
     def __init__(self, net: nn.Module, size: tuple[int, int], channels: int) -> None:
         parameter = next(net.parameters(), torch.zeros(()))
         dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
         picture = torch.zeros(1, channels, *size, dtype=dtype, device=parameter.device)
         with Pass(net, picture) as forward:
-            forward.run(lambda address, tensor: None)
+            self._failure: PixelwardError | None = None
+            try:
+                forward.run(lambda address, tensor: None)
+            except PixelwardError as error:  # layers below the failure are there all the same
+                self._failure = error
             self._forward = forward
             self._net = net
             edges = list(dict.fromkeys(forward.outputs.values()))
@@ -90,6 +97,8 @@ class Survey:
 
     def convolutions(self) -> list[Edge]:
         """Edges of the default layers, in the order in which their convolutions ran."""
+        if self._failure is not None:
+            raise self._failure
         made_by_convolution = []
         for edge, addresses in self._addresses.items():
             if nodes.row_of(edge[0])[0] == rules.CONVOLUTION and len(self._forward.shapes[addresses[0]]) == 4:
@@ -104,6 +113,8 @@ class Survey:
         asked = known_address(parse(text), self._forward.modules)
         found = self._rectified.get(asked) if asked.relu else self._forward.outputs.get(asked)
         if found is None or found not in self._numbers:
+            if self._failure is not None:
+                raise self._failure
             raise not_found(text, asked, self._forward)
         return found
 
