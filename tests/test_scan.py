@@ -16,7 +16,9 @@ from torch import nn
 from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
 from pixelward.data.images import Preprocess, to_tensor
+from pixelward.data.sources import Source
 from pixelward.data.tiles import cut, tile_boxes
+from pixelward.draft import Draft
 from pixelward.errors import PixelwardError
 from pixelward.scan import ahead, fingerprint, scan
 from test_strongest import slow_apart, sorted_hits
@@ -90,6 +92,20 @@ def interrupted(monkeypatch, after: int) -> None:
         real(*arguments)
 
     monkeypatch.setattr(scanning, "observe", observe)
+
+
+def interrupted_when_saved(monkeypatch, shards: int) -> list[set[str]]:
+    """Let a scan end with its `shards`-th shard. Returns what fills with the names of each shard's pictures."""
+    save, saved = Draft.save, []
+
+    def save_and_stop(draft, arrays, rows):
+        save(draft, arrays, rows)
+        saved.append({row.name for row in rows})
+        if len(saved) == shards:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Draft, "save", save_and_stop)
+    return saved
 
 
 # The result
@@ -231,6 +247,47 @@ def test_an_interrupted_scan_goes_on_and_gives_the_same_bytes(tmp_path, short_sh
     assert files(tmp_path / "parts") == files(whole.path)
 
 
+@pytest.mark.parametrize(("tiles", "number"), [(None, 300), ((SIDE, 6), 4)])
+def test_an_interruption_after_the_second_shard_loses_nothing_that_was_finished(tmp_path, monkeypatch, tiles, number):
+    """With shards as long as they are: 128 pictures, or one photograph."""
+    net = network()
+    folder = pictures(tmp_path / "photos", number, side=20 if tiles else SIDE)
+    whole = scan(net, folder, tmp_path / "whole", tiles=tiles)
+    with monkeypatch.context() as patch:
+        saved = interrupted_when_saved(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            scan(net, folder, tmp_path / "parts", tiles=tiles)
+    assert [len(names) for names in saved] == ([1, 1] if tiles else [128, 128])
+    # One state, and the rows of the finished shards: nothing else is kept.
+    assert sorted(file.name for file in (tmp_path / "parts" / "parts").iterdir()) == [
+        "000000.pictures.jsonl",
+        "000001.pictures.jsonl",
+        "000001.safetensors",
+        "plan.json",
+    ]
+    read = []
+    patched = Source.read
+    monkeypatch.setattr(Source, "read", lambda source, name: read.append(name) or patched(source, name))
+    scan(net, folder, tmp_path / "parts", tiles=tiles)
+    assert read == sorted(file.name for file in folder.iterdir() if file.name not in saved[0] | saved[1])
+    assert files(tmp_path / "parts") == files(whole.path)
+
+
+@pytest.mark.parametrize("tiles", [None, (SIDE, 6)])
+def test_a_scan_goes_on_after_what_is_finished_though_shards_have_another_length_now(tmp_path, monkeypatch, tiles):
+    folder = pictures(tmp_path / "photos", 6, side=20)
+    whole = scan(network(), folder, tmp_path / "whole", tiles=tiles)
+    with monkeypatch.context() as patch:
+        patch.setattr(scanning, "SHARD", 4)
+        patch.setattr(scanning, "SHARD_OF_PHOTOGRAPHS", 4)
+        interrupted_when_saved(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            scan(network(), folder, tmp_path / "parts", tiles=tiles)
+    scan(network(), folder, tmp_path / "parts", tiles=tiles)
+    found, expected = files(tmp_path / "parts"), files(whole.path)
+    assert {**found, "atlas.json": b""} == {**expected, "atlas.json": b""}
+
+
 def test_the_same_command_on_a_finished_atlas_says_that_all_is_done(tmp_path, monkeypatch):
     folder = pictures(tmp_path / "photos", 3)
     before = files(scan(network(), folder, tmp_path / "atlas").path)
@@ -367,6 +424,41 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path, change, words):
     with pytest.raises(PixelwardError, match=words):
         scan(network(), folder, tmp_path / "atlas", **change)
     assert not (tmp_path / "atlas").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        (nn.Dropout(0.5), "Dropout"),
+        (nn.Dropout2d(0.1), "Dropout2d"),
+        (nn.AlphaDropout(0.1), "AlphaDropout"),
+        (nn.RReLU(), "RReLU"),
+        (nn.BatchNorm2d(3), "BatchNorm2d"),
+        (nn.InstanceNorm2d(3, track_running_stats=True), "InstanceNorm2d"),
+    ],
+)
+def test_a_network_in_training_mode_is_refused_and_nothing_written(tmp_path, module, kind):
+    net = network(first=module)
+    folder = pictures(tmp_path / "photos", 2)
+    net.first.train()
+    net.last = nn.Dropout().train()  # the first one is named
+    words = (
+        rf"given: a network whose module first \({kind}\) is in training mode - "
+        r"allowed: networks in evaluation mode, .* - next step: call net\.eval\(\)$"
+    )
+    for given in (net, nn.DataParallel(net)):
+        with pytest.raises(PixelwardError, match=words):
+            scan(given, folder, tmp_path / "atlas")
+    assert not (tmp_path / "atlas").exists()
+    assert module.training
+    assert scan(net.eval(), folder, tmp_path / "atlas").pictures_seen == 2
+
+
+@pytest.mark.parametrize("module", [nn.Dropout(0.0), nn.InstanceNorm2d(3), nn.RReLU(0.1, 0.1), nn.ReLU()])
+def test_training_mode_that_changes_nothing_is_no_matter(tmp_path, module):
+    folder = pictures(tmp_path / "photos", 3)
+    found = [scan(network(first=module).train(mode), folder, tmp_path / str(mode)) for mode in (False, True)]
+    assert hits(found[0], "conv1:relu") == hits(found[1], "conv1:relu")
 
 
 def test_a_network_without_convolutions_needs_its_layers_named(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelward.data.images import ENDINGS, decode
-from pixelward.data.sources import Picture, Source, open_sources
+from pixelward.data.sources import OUTPUTS, Picture, Source, open_sources
 from pixelward.errors import PixelwardError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -184,6 +184,35 @@ def test_a_list_may_name_any_file_anywhere(tmp_path):
     assert contents(one(tmp_path / "lists" / "mine.txt")) == {"../here/picture-without-ending": b"x"}
     (tmp_path / "lists" / "mine.txt").write_text(f"{tmp_path}/here/picture-without-ending")
     assert contents(one(tmp_path / "lists" / "mine.txt")) == {"../here/picture-without-ending": b"x"}
+
+
+def test_lines_of_a_list_that_start_with_a_number_sign_are_comments(tmp_path):
+    plant(tmp_path, {"a.jpg": b"a", "#b.jpg": b"b", "c#.jpg": b"c"})
+    plant(tmp_path, {"list.txt": b"\xef\xbb\xbf# of my album\na.jpg\n  # gone.jpg\n#b.jpg\n./#b.jpg\nc#.jpg\n"})
+    assert contents(one(tmp_path / "list.txt")) == {"a.jpg": b"a", "#b.jpg": b"b", "c#.jpg": b"c"}
+    plant(tmp_path, {"empty.txt": b"# nothing\n"})
+    assert "list " in refused(tmp_path / "empty.txt")
+
+
+@pytest.mark.parametrize("marker", OUTPUTS)
+def test_atlases_and_sites_below_a_source_are_passed_over(marker, tmp_path):
+    output = plant(tmp_path / "photos" / "in" / "out", {marker: b"{}", "thumbs/0.webp": b"0", "1.png": b"1"})
+    photos = plant(tmp_path / "photos", {"in/a.jpg": b"a", "in/outer/b.jpg": b"b", f"in/outer/x{marker[-5:]}": b"{}"})
+    (photos / "link").symlink_to(output)
+    expected = {"in/a.jpg": b"a", "in/outer/b.jpg": b"b"}
+    assert contents(one(photos)) == expected
+    assert contents(one(f"{photos}/**/*")) == expected
+    assert contents(one(f"{photos}/in/*/*.*")) == {"outer/b.jpg": b"b"}
+    # Whoever names it, means it.
+    assert contents(one(output)) == contents(one(f"{output}/**/*")) == {"1.png": b"1", "thumbs/0.webp": b"0"}
+
+
+def test_the_markers_are_those_that_are_written():
+    from pixelward import draft
+    from pixelward.folder import ATLAS, PARTS
+    from pixelward.web import export
+
+    assert (ATLAS, f"{PARTS}/{draft._PLAN}", export.MARKER) == OUTPUTS
 
 
 def test_sources_come_in_the_order_of_their_names(tmp_path):
@@ -428,14 +457,14 @@ def test_two_sources_of_one_name_are_refused_with_the_way_out(tmp_path):
     plant(tmp_path, {"a/photos/1.jpg": b"", "b/photos/1.jpg": b""})
     message = refused([tmp_path / "a/photos", tmp_path / "b/photos"])
     assert f"given: two sources that are called photos: {tmp_path}/a/photos and {tmp_path}/b/photos - " in message
-    assert message.endswith("next step: scan them one by one, each with its own --name, and merge the atlases")
+    assert message.endswith("next step: scan them one by one, each with its own --name, into its own atlas")
 
 
 def test_one_name_for_several_sources_and_an_empty_one_are_refused(tmp_path):
     plant(tmp_path, {"a/1.jpg": b"", "b/1.jpg": b""})
-    assert "given: --name 'mine' for 2 sources - allowed: a name that is not empty, for one source - " in refused(
-        [tmp_path / "a", tmp_path / "b"], name="mine"
-    )
+    message = refused([tmp_path / "a", tmp_path / "b"], name="mine")
+    assert "given: --name 'mine' for 2 sources - allowed: a name that is not empty, for one source - " in message
+    assert message.endswith("next step: scan them one by one, each with its own --name, into its own atlas")
     assert "given: --name '' for 1 sources" in refused([tmp_path / "a"], name="")
     assert "given: no pictures - allowed: one source or more - " in refused([])
 

@@ -182,6 +182,32 @@ def test_a_folder_with_another_run_is_refused(folder, tmp_path):
         train(TINY, *data, tmp_path / "run", replace(RECIPE, epochs=3), quiet)
 
 
+def test_a_folder_of_other_files_is_refused_and_nothing_written(folder, tmp_path):
+    data = both(folder)
+    full = tmp_path / "full"
+    full.mkdir()
+    for name in ("d.txt", "b.txt", "a.txt", "c.txt"):
+        (full / name).write_text(name)
+    words = (
+        r"full, which holds other files \(a\.txt, b\.txt, c\.txt, \.\.\.\) - allowed: a new or empty folder, or that of"
+    )
+    with pytest.raises(PixelwardError, match=words) as caught:
+        train(TINY, *data, full, RECIPE, quiet)
+    assert str(caught.value).endswith("next step: name another folder with -o")
+    assert "\n" not in str(caught.value)
+    assert {file.name: file.read_text() for file in full.iterdir()} == {f"{n}.txt": f"{n}.txt" for n in "abcd"}
+    with pytest.raises(PixelwardError, match=r"a\.txt, which is a file - allowed: a new or empty folder"):
+        train(TINY, *data, full / "a.txt", RECIPE, quiet)
+
+
+@pytest.mark.parametrize("left", [[], ["checkpoint.partial"]])
+def test_an_empty_folder_and_one_that_was_left_in_a_first_epoch_are_taken(folder, tmp_path, left):
+    (tmp_path / "run").mkdir()
+    for name in left:
+        (tmp_path / "run" / name).write_bytes(b"half")
+    assert train(TINY, *both(folder), tmp_path / "run", RECIPE, quiet).exists()
+
+
 def test_data_that_cannot_train_is_refused_before_a_folder_is_made(folder, tmp_path):
     training, validation = both(folder)
     cases = [

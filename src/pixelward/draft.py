@@ -67,15 +67,16 @@ CREATE TABLE hits (  -- by picture
 class Draft:
     """The folder of a scan that is under way. Make one with `begin`.
 
-    shards: how many are finished. pictures: how many picture ids these took.
+    shards: how many are finished. files: how many they hold. pictures: how many picture ids these took.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any], *, created: bool) -> None:
         self.path = path
         self._plan, self._created = plan, created
-        done = self._done()
-        self.shards = int(done.stem) + 1 if done else 0
-        self.pictures = int(self.state()["pictures"][0]) if done else 0
+        # The state after the last finished shard; an older one may lie beside it after a crash.
+        self._done: Path | None = max((path / PARTS).glob("*.safetensors"), default=None)
+        self.shards = int(self._done.stem) + 1 if self._done else 0
+        self.files, self.pictures = map(int, self.state()["done"]) if self._done else (0, 0)
 
     @classmethod
     def begin(cls, path: Path, plan: Mapping[str, Any]) -> Draft | None:
@@ -108,20 +109,19 @@ class Draft:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The arrays that were saved with the last finished shard; none before the first."""
-        done = self._done()
-        return load_file(done) if done else {}
+        return load_file(self._done) if self._done else {}
 
     def save(self, arrays: Arrays, rows: Sequence[PictureRow]) -> None:
         """Keep one more finished shard. arrays: the state after it; rows: the shard's own pictures."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_file(self._rows_file(self.shards), lines.encode())
-        before = self._done()
-        pictures = np.array([self.pictures + len(rows)])
-        write_file(self.path / PARTS / f"{self.shards:06d}.safetensors", save({**arrays, "pictures": pictures}))
+        files = self.files + len({(row.source, row.name) for row in rows})
+        pictures = self.pictures + len(rows)
+        before, done = self._done, self.path / PARTS / f"{self.shards:06d}.safetensors"
+        write_file(done, save({**arrays, "done": np.array([files, pictures])}))
+        self._done, self.shards, self.files, self.pictures = done, self.shards + 1, files, pictures
         if before:
             before.unlink()
-        self.shards += 1
-        self.pictures += len(rows)
 
     def finish(self, layers: Sequence[LayerRecord], edges: NDArray[np.float32]) -> None:
         """Write the atlas out of what was saved, `atlas.json` last, and remove the parts.
@@ -153,10 +153,6 @@ class Draft:
         for shard in range(self.shards):
             with self._rows_file(shard).open("rb") as file:
                 yield [_row(json.loads(line)) for line in file]
-
-    def _done(self) -> Path | None:
-        """The state after the last finished shard; an older one may lie beside it after a crash."""
-        return max((self.path / PARTS).glob("*.safetensors"), default=None)
 
     def _rows_file(self, shard: int) -> Path:
         return self.path / PARTS / f"{shard:06d}.pictures.jsonl"

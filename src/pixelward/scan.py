@@ -15,10 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count, groupby, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.core.layers import Layer, find_layers, observe
@@ -37,8 +40,16 @@ Report = Callable[[int, int, float], None]
 File = tuple[Source, Picture]
 
 RULES = "deconvnet"  # the rule set whose reach the layers state
-SHARD = 1024  # files a shard
-SHARD_OF_PHOTOGRAPHS = 16  # the same where each is cut into tiles, of which there may be hundreds
+SHARD = 128  # files a shard: so many may have to be read again after an interruption
+SHARD_OF_PHOTOGRAPHS = 1  # the same where each is cut into tiles, of which there may be hundreds
+# Kinds of modules that are random or mix the pictures of a batch in training mode, and whether one of them does.
+_TRAINING: dict[type[nn.Module], Callable[[Any], bool]] = {
+    _DropoutNd: lambda module: module.p > 0,
+    nn.MultiheadAttention: lambda module: module.dropout > 0,
+    nn.RReLU: lambda module: module.lower < module.upper,
+    _BatchNorm: lambda module: True,
+    _InstanceNorm: lambda module: module.track_running_stats,  # without, it is the same in both modes
+}
 _AHEAD = 2  # batches that may be decoded before the network wants them
 
 T = TypeVar("T")
@@ -79,10 +90,12 @@ def scan(
     there was nothing left to do.
 
     Memory does not grow with the number of pictures. A picture that cannot be used is recorded as skipped with its
-    reason. Raises PixelwardError for bad input, for NaN or infinity in a layer, and if no picture could be used; what
-    was finished before an error is kept. Paper: section 4, feature visualization, the choice of the activations.
+    reason. Raises PixelwardError for bad input, for a network in training mode, for NaN or infinity in a layer, and
+    if no picture could be used; what was finished before an error is kept. Paper: section 4, feature visualization,
+    the choice of the activations.
     """
     _refuse_small(k=k, batch=batch)
+    _refuse_training(net)
     if tiles:
         tile_boxes(tiles[0], tiles[0], *tiles)  # refuses impossible ones before anything is written
     preprocess = preprocess_of(net)
@@ -172,7 +185,7 @@ class _Run:
     def over(self, files: Iterable[File], preprocess: Preprocess) -> None:
         """Take all shards that are not finished; after each, save the state."""
         length = SHARD_OF_PHOTOGRAPHS if self._tiles else SHARD
-        done = self._draft.shards * length
+        done = self._draft.files
         left = enumerate(islice(files, done, None), start=done)
         prepared = _prepared(left, preprocess, self._tiles, length=length, id=self._draft.pictures)
         with closing(ahead(prepared, _AHEAD * self._batch)) as items:
@@ -359,6 +372,17 @@ def _nothing_used(draft: Draft) -> PixelwardError:
         allowed="at least one picture that can be decoded",
         next_step="check the files, and --tiles if it was given",
     )
+
+
+def _refuse_training(net: nn.Module) -> None:
+    """Raise PixelwardError, which names the first module whose training mode changes what the network computes."""
+    for name, module in unwrapped(net).named_modules():
+        if module.training and any(isinstance(module, kind) and matters(module) for kind, matters in _TRAINING.items()):
+            raise PixelwardError(
+                given=f"a network whose module {name or 'itself'} ({type(module).__name__}) is in training mode",
+                allowed="networks in evaluation mode, which treat every picture alike and by itself",
+                next_step="call net.eval()",
+            )
 
 
 def _refuse_small(**numbers: int) -> None:

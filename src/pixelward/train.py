@@ -95,9 +95,10 @@ def train(
     Returns the path of the folded weights, `run/weights.safetensors` (float16), which stand beside
     `run/log.jsonl` (one line an epoch) and `run/record.json` (recipe, accuracy, preprocessing).
     report: takes a line an epoch. progress: takes (steps done, steps in all, pictures a second) after every step.
-    Raises PixelwardError for data that cannot train, or a run that began otherwise.
+    Raises PixelwardError for data that cannot train, a run that began otherwise, or a folder of other files.
     """
     _check(architecture, training, validation, recipe)
+    _refuse_filled(run)
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     net = zfnet.build(architecture, batch_norm=True, dropout=0.0)
@@ -190,6 +191,22 @@ def _check(architecture: zfnet.Architecture, training: Labelled, validation: Lab
             allowed=f"at least one batch, {recipe.batch}",
             next_step="add pictures or make the batch smaller",
         )
+
+
+def _refuse_filled(run: Path) -> None:
+    """Raise PixelwardError if there is anything at `run` but an earlier run, or what is left of a first epoch."""
+    if run.is_dir():
+        names = sorted({entry.name for entry in run.iterdir()} - {"checkpoint.partial"})
+        if not names or {"checkpoint.pt", "log.jsonl"} & {*names}:
+            return
+        given = f"{run}, which holds other files ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    elif run.exists():
+        given = f"{run}, which is a file"
+    else:
+        return
+    raise PixelwardError(
+        given=given, allowed="a new or empty folder, or that of a run", next_step="name another folder with -o"
+    )
 
 
 def _check_same(run: Path, then: dict[str, object], now: dict[str, object]) -> None:

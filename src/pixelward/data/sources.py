@@ -22,9 +22,12 @@ from typing import NamedTuple, TypeVar
 
 from pixelward.data.images import ENDINGS
 from pixelward.errors import PixelwardError
+from pixelward.folder import ATLAS, PARTS
 
 FOLDERS = "folders"  # the value of `labels` that asks for the name of each picture's folder
 JUNK = "__MACOSX"  # a folder of shadow files that one system's zips bring along
+# Each marks a folder that Pixelward wrote: an atlas, one that is not finished, a site. What it holds is no source.
+OUTPUTS = (ATLAS, f"{PARTS}/plan.json", "pixelward-site.json")
 
 T = TypeVar("T")
 
@@ -82,9 +85,10 @@ def open_sources(
     """Open sources of pictures, sorted by the UTF-8 bytes of their names.
 
     paths: each a folder (with all below it; links to folders are followed, but every folder is listed once), a list
-    (`.txt`, one path a line as seen from the list's folder), a glob pattern, a `.zip`, or a picture. Pictures are
-    files that end in one of `images.ENDINGS` and have no part of their name hidden by a leading dot; a list may name
-    any file. A glob takes its name and its members' from the folder before its first wildcard.
+    (`.txt`, one path a line as seen from the list's folder; lines that start with # are comments), a glob pattern, a
+    `.zip`, or a picture. Pictures are files that end in one of `images.ENDINGS` and have no part of their name hidden
+    by a leading dot; a list may name any file. A glob takes its name and its members' from the folder before its
+    first wildcard. Atlases and sites below a folder or in what a glob matches are passed over.
     name: for a single source, instead of the last part of its path.
     labels: a CSV file with the columns file (a member's name) and label, or "folders".
     Raises PixelwardError for a path that is not there, a source without pictures, two sources of one name, and
@@ -97,7 +101,7 @@ def open_sources(
         raise PixelwardError(
             given=f"--name {name!r} for {len(given)} sources",
             allowed="a name that is not empty, for one source",
-            next_step="scan them one by one, each with its own --name, and merge the atlases",
+            next_step="scan them one by one, each with its own --name, into its own atlas",
         )
     table = None if labels is None or labels == FOLDERS else _read_labels(labels)
     sources = sorted((_open(path, name) for path in given), key=lambda source: source.name)
@@ -106,7 +110,7 @@ def open_sources(
             raise PixelwardError(
                 given=f"two sources that are called {one.name}: {one.path} and {other.path}",
                 allowed="names that differ",
-                next_step="scan them one by one, each with its own --name, and merge the atlases",
+                next_step="scan them one by one, each with its own --name, into its own atlas",
             )
     if labels == FOLDERS:
         return [replace(source, _labels=_folder_labels(source)) for source in sources]
@@ -177,7 +181,8 @@ def _in_zip(path: str) -> _Found:
 def _in_list(path: str) -> _Found:
     folder = Path(path).parent
     lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
-    paths = [str(folder / os.fsdecode(line.strip())) for line in lines if line.strip()]
+    named = [line for line in map(bytes.strip, lines) if line and not line.startswith(b"#")]
+    paths = [str(folder / os.fsdecode(line)) for line in named]
     if paths and not any(Path(each).is_file() for each in paths):
         raise PixelwardError(
             given=f"list {path}, of whose {len(paths)} files none is there",
@@ -197,7 +202,18 @@ def _in_glob(pattern: str) -> _Found:
     top = pattern[:start] or os.curdir
     # Of pathlib, whose ** does not follow links.
     matches = [str(path) for path in Path(top).glob(pattern[start:]) if _is_picture(path.name) and path.is_file()]
-    return _files(top, [path for path in matches if not _is_hidden(os.path.relpath(path, top))], top=top)
+    outputs: dict[Path, bool] = {}
+
+    def is_output(folder: Path) -> bool:
+        """Whether a folder below the top, or one that it stands in, was written by Pixelward."""
+        if folder == Path(top):
+            return False
+        if folder not in outputs:
+            outputs[folder] = _is_output(str(folder)) or is_output(folder.parent)
+        return outputs[folder]
+
+    wanted = [path for path in matches if not (_is_hidden(os.path.relpath(path, top)) or is_output(Path(path).parent))]
+    return _files(top, wanted, top=top)
 
 
 # Kind of source -> is there one at this path, and what does it hold. The first that says yes is taken.
@@ -255,6 +271,8 @@ def _walk(top: str) -> Iterator[str]:
             visible = [entry for entry in entries if not _is_hidden(entry.name)]
         for entry in visible:
             if entry.is_dir():
+                if _is_output(entry.path):
+                    continue
                 (links if entry.is_symlink() else folders).append(entry.path)
             # A link to nowhere is a picture too, one that cannot be read, so that it is not passed over in silence.
             elif _is_picture(entry.name) and (entry.is_file() or entry.is_symlink()):
@@ -298,6 +316,10 @@ def _last_part(path: str) -> str:
 
 def _is_picture(path: str) -> bool:
     return path.lower().endswith(ENDINGS)
+
+
+def _is_output(folder: str) -> bool:
+    return any(Path(folder, marker).is_file() for marker in OUTPUTS)
 
 
 def _is_hidden(name: str) -> bool:
