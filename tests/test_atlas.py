@@ -255,7 +255,12 @@ def test_an_interrupted_draft_goes_on_and_ends_with_the_same_bytes(tmp_path):
     (parts / "000001.safetensors.tmp").write_bytes(b"half")
     (tmp_path / "parts/pictures.sqlite.tmp").write_bytes(b"half")
     draft = Draft.begin(tmp_path / "parts", PLAN)
-    assert (draft.shards, draft.pictures, set(draft.state())) == (1, 3, {"early", "pictures"})
+    assert (draft.shards, draft.files, draft.pictures, set(draft.state())) == (
+        1,
+        len({row.name for row in ROWS[:3]}),
+        3,
+        {"early", "done"},
+    )
     early = (parts / "000000.safetensors").read_bytes()
     draft.save(arrays(), ROWS[3:])
     (parts / "000000.safetensors").write_bytes(early)  # as if the older state could not be removed any more
