@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import pixelward as pw
-from oracles import difference, hooked
+from oracles import difference, hooked, without_norms
 from pixelward.core.layers import find_layers
 from pixelward.core.project import Unit, project_units
 from pixelward.core.trace import trace
@@ -26,24 +25,6 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs the trained net
 
 def network(name):
     return pw.load(f"{DATA / name}.py:{name}", weights=DATA / f"{name}.safetensors", report=lambda line: None)
-
-
-class Passed(nn.Module):
-    """In place of a response norm: the oracle then does on the way down what the paper does, nothing."""
-
-    def __init__(self, norm):
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x):
-        return x + (self.norm(x) - x).detach()
-
-
-def without_norm_on_the_way_down(net):
-    for name, module in list(net.named_children()):
-        if isinstance(module, nn.LocalResponseNorm):
-            setattr(net, name, Passed(module))
-    return net
 
 
 @pytest.mark.parametrize(
@@ -57,7 +38,7 @@ def test_projections_equal_hooks_on_autograds_nodes(name, layers):
     net = network(name).double()
     size = net.preprocess["size"]
     picture = torch.randn(1, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 50
-    watched = without_norm_on_the_way_down(network(name).double())
+    watched = without_norms(network(name).double())
     for layer in layers:
         (found,) = find_layers(net, [layer], size=(size, size))
         module = watched.get_submodule(found.location.module)

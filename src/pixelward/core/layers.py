@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.fields import Extent, extents
-from pixelward.core.nodes import Edge
+from pixelward.core.graph import Edge, read
 from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.sentinel import Counts, function_name
 from pixelward.core.trace import Pass, known_address, not_found
@@ -76,7 +76,7 @@ class Survey:
             self._forward = forward
             self._net = net
             edges = list(dict.fromkeys(forward.outputs.values()))
-            self.plan, self._numbers = nodes.read(edges, forward.picture, forward.notes())
+            self.plan, self._numbers = read(edges, forward.picture, forward.notes())
         self._size = size
         self._addresses: dict[Edge, list[Address]] = {}
         for address, edge in forward.outputs.items():

@@ -1,6 +1,6 @@
 """What lies between a layer and the pixels, as immutable data: steps, and the values that they pass on.
 
-A plan is read once from the graph that autograd wrote of a forward pass (`nodes.py`); after that it can be
+A plan is read once from the graph that autograd wrote of a forward pass (`graph.py`); after that it can be
 walked down by any set of rules, or cut to windows (`windows.py`), without the network.
 """
 

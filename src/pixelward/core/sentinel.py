@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import rules
-from pixelward.core.nodes import Composite, Node, Notes, Origin
+from pixelward.core.graph import Composite, Notes, Origin
+from pixelward.core.nodes import Node
 
 COMPOSITES: dict[object, str] = {F.local_response_norm: rules.RESPONSE_NORM}
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
-from pixelward.core.nodes import Edge, Node, Notes
+from pixelward.core.graph import Edge, Notes, read
+from pixelward.core.nodes import Node
 from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.plan import Plan
 from pixelward.core.sentinel import Sentinel
@@ -69,7 +70,7 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str]) -> Trace:
         for text, asked in wanted.items():
             if text not in found:
                 raise not_found(text, asked, forward)
-        plan, numbers = nodes.read([edge for edge, _ in found.values()], forward.picture, forward.notes())
+        plan, numbers = read([edge for edge, _ in found.values()], forward.picture, forward.notes())
     missing = [text for text, (edge, _) in found.items() if edge not in numbers]
     if missing:
         raise _constant(missing[0])

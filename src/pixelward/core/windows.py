@@ -77,8 +77,10 @@ def _cut_step(
 
     def gathered(tensor: Tensor | None) -> Tensor | None:
         """The part of a tensor of the output map under each hit's window; per-channel constants stay."""
-        if tensor is None or tensor.dim() != 4 or tensor.shape[2:].numel() == 1:
+        if tensor is None or tensor.dim() != 4:
             return tensor
+        if tensor.shape[2:].numel() == 1:
+            return tensor if len(tensor) == 1 else tensor[pictures]
         rows, columns = (
             (start[:, None] + torch.arange(size, device=start.device)).clamp(0, limit - 1)
             for start, size, limit in zip(starts[output], sizes[output], tensor.shape[2:], strict=True)
