@@ -124,7 +124,7 @@ def _check_pages(site: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    wrong = list(check(Path(sys.argv[1]), Path(sys.argv[2])))
+    wrong = list(check(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()))
     for line in wrong[:50]:
         print(line)
     if wrong:
