@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urljoin
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from fake_atlas import NAMES, SPECS, fake_atlas
 from pixelward.atlas import Atlas
+from pixelward.folder import boxes_file, write_file
 from pixelward.web import content, links, pages
 from tags import Tags
 
@@ -305,3 +308,19 @@ def test_relative_links_lead_from_any_page_to_any_other(page: str, target: str, 
     assert (
         urljoin(f"file:///site/{page}", links.relative(page, target + fragment)) == f"file:///site/{target}{fragment}"
     )
+
+
+@pytest.mark.parametrize(("concentrated", "closer"), [(9, True), (5, True), (4, False), (1, False)])
+def test_a_unit_is_shown_close_up_where_most_of_its_signals_are_concentrated(tmp_path, concentrated, closer):
+    atlas = fake_atlas(tmp_path / "atlas")
+    record = atlas.layer("block/relu#2")
+    channel = next(c for c in range(record.channels) if (np.asarray(atlas.units(record).picture[c]) >= 0).all())
+    focus = np.full((record.channels, atlas.k, 4), -1, np.int32)
+    focus[channel, :concentrated] = 20
+    write_file(atlas.path / boxes_file(record.slug), save({"focus": focus}))
+    page = content.unit_page(atlas, record, channel)
+    assert page.unit.closer == closer
+    shown, other = ("focus", "projections") if closer else ("projections", "focus")
+    assert page.unit.projections.path.endswith(f"{channel}.{shown}.webp")
+    assert page.other[0].path.endswith(f"{channel}.{other}.webp")
+    assert ("In the whole field" in pages.html(page)) == closer

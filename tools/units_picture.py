@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import pixelward as pw
 from pixelward.folder import sheet_file
+from pixelward.web.content import unit_page
 
 SIDE, GAP, BETWEEN, MARGIN, LABEL = 150, 4, 22, 24, 26
 PAPER, INK = (250, 250, 248), (60, 60, 64)
@@ -31,10 +32,10 @@ def main(folder: str, target: str, *rows: str) -> None:
         top = MARGIN + row * (SIDE + LABEL)
         for column, channel in enumerate(channels):
             left = MARGIN + column * (pair + BETWEEN)
-            slug = atlas.layer(address).slug
-            for offset, kinds in ((0, ("focus", "projections")), (SIDE + GAP, ("focus-patches", "patches"))):
-                files = [atlas.path / sheet_file(slug, int(channel), kind) for kind in kinds]
-                file = next(file for file in files if file.exists())
+            entry = unit_page(atlas, atlas.layer(address), int(channel)).unit
+            kinds = ("focus", "focus-patches") if entry.closer else ("projections", "patches")
+            for offset, kind in zip((0, SIDE + GAP), kinds, strict=True):
+                file = atlas.path / sheet_file(atlas.layer(address).slug, int(channel), kind)
                 small = Image.open(file).convert("RGBA").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
                 page.paste(small, (left + offset, top), small)
             pen.text((left, top + SIDE + 3), f"{address.removesuffix(':relu')}, unit {channel}", font=font, fill=INK)

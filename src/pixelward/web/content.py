@@ -14,7 +14,7 @@ from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
 from pixelward.core.fields import Box
-from pixelward.folder import sheet_file
+from pixelward.folder import boxes_file, map_arrays, sheet_file
 from pixelward.pictures import GAP, columns_of
 from pixelward.web import links
 
@@ -130,7 +130,7 @@ class UnitPage:
     network: str
     layer: LayerEntry
     unit: UnitEntry
-    field: tuple[Sheet, Sheet] | None
+    other: tuple[Sheet, Sheet] | None
     seen: int
     positive: int
     maximum: float
@@ -228,7 +228,7 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
         network=atlas.network["model"],
         layer=_layer_entry(atlas, record),
         unit=unit,
-        field=_field_sheets(atlas, record, channel) if unit.closer else None,
+        other=_pair(atlas, record, channel, ("projections", "patches") if unit.closer else ("focus", "focus-patches")),
         seen=stats.seen,
         positive=int(stats.positive[channel]),
         maximum=float(stats.maximum[channel]),
@@ -334,17 +334,32 @@ def _unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) ->
 def _shown_sheets(
     atlas: Atlas, record: LayerRecord, channel: int, sizes: dict[str, tuple[int, int]] | None = None
 ) -> tuple[Sheet | None, Sheet | None, bool]:
-    """Projections and patches as pages show them: close up where the signal fills a small part of a large field."""
-    close = [_sheet(atlas, record, channel, kind, sizes) for kind in ("focus", "focus-patches")]
-    if all(close):
-        return close[0], close[1], True
-    whole = [_sheet(atlas, record, channel, kind, sizes) for kind in ("projections", "patches")]
-    return whole[0], whole[1], False
+    """Projections and patches as pages show them: close up where most signals fill a small part of a large field."""
+    close = _pair(atlas, record, channel, ("focus", "focus-patches"), sizes)
+    if close is not None and _mostly_close(atlas, record, channel):
+        return *close, True
+    projections, patches = (_sheet(atlas, record, channel, kind, sizes) for kind in ("projections", "patches"))
+    return projections, patches, False
 
 
-def _field_sheets(atlas: Atlas, record: LayerRecord, channel: int) -> tuple[Sheet, Sheet] | None:
-    projections, patches = (_sheet(atlas, record, channel, kind) for kind in ("projections", "patches"))
-    return None if projections is None or patches is None else (projections, patches)
+def _mostly_close(atlas: Atlas, record: LayerRecord, channel: int) -> bool:
+    """Whether at least half of a unit's hits have a focus box."""
+    boxes = atlas.path / boxes_file(record.slug)
+    if not boxes.is_file():
+        return True
+    focus = map_arrays(boxes)["focus"][channel, :, 2] > 0
+    return bool(2 * focus.sum() >= (atlas.units(record).picture[channel] >= 0).sum())
+
+
+def _pair(
+    atlas: Atlas,
+    record: LayerRecord,
+    channel: int,
+    kinds: tuple[str, str],
+    sizes: dict[str, tuple[int, int]] | None = None,
+) -> tuple[Sheet, Sheet] | None:
+    one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in kinds)
+    return None if one is None or other is None else (one, other)
 
 
 def _hit(
