@@ -341,7 +341,6 @@ class _Gallery:
     def __init__(self, atlas: Atlas, pictures: str | Path | None) -> None:
         self.preprocess = atlas.preprocess
         self._size = atlas.size
-        self._tiled = atlas.tiles is not None
         self._sources: dict[str, Source] = {}
         for source in atlas.sources:
             place = Path(source["path"]) if pictures is None else Path(pictures)

@@ -84,7 +84,6 @@ class Projected:
 
     signal: Tensor
     value: float
-    activation: float
     channel: int
     position: tuple[int, ...]
     field: Box
@@ -132,7 +131,6 @@ def project_units(
         Projected(
             signal=down[row],
             value=float(seeds[row]),
-            activation=float(activations[row]),
             channel=unit.channel,
             position=tuple(index[2:]),
             field=extent.box(index[2:], size),
