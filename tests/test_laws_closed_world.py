@@ -247,11 +247,24 @@ def test_threads_do_not_disturb_each_other():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_layers_whose_channels_are_not_axis_one_are_refused_not_guessed():
+def test_layers_with_their_channels_last_are_told_by_their_maps():
     net = Net(lambda y, net: net.linear(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-    with pytest.raises(PixelwardError, match=r"layer 'linear' of shape \(10, 10, 4\), with its channels last"):
-        find_layers(net, ["linear"], size=(12, 12))
+    (layer,) = find_layers(net, ["linear"], size=(12, 12))
+    assert (layer.shape, layer.channel_axis) == ((4, 10, 10), 3)
+    assert (layer.field.rows.size, layer.stride) == (3, (1, 1))
+    (unit,) = project_units(net, X, "linear", [Unit(0, 2, (3, 5))], seed="one")
+    expected = (net.linear.weight[2, :, None, None, None] * net.one.weight).sum(0)
+    assert difference(unit.signal[:, 3:6, 5:8], expected) < 1e-10
+    seen = []
+    observe(net, X, [layer], lambda index, tensor: seen.append(tensor.shape))
+    assert seen == [(1, 4, 10, 10)]
     assert [layer.address for layer in layers(net, size=(12, 12))] == ["one", "last"]
+
+
+def test_layers_whose_channels_nobody_can_tell_are_refused_not_guessed():
+    net = Net(lambda y, net: net.linear(y.flatten(2).transpose(1, 2)).transpose(1, 2).view(1, 4, 10, 10))
+    with pytest.raises(PixelwardError, match=r"layer 'linear' of shape \(100, 4\), with its channels last"):
+        find_layers(net, ["linear"], size=(12, 12))
 
 
 def test_a_rectifier_that_ran_before_the_modules_output_is_not_its_own():

@@ -11,10 +11,10 @@ from torch import nn
 
 from oracles import RECTIFIERS, Small, difference, hooked, slow_down, slow_up, small_networks
 from pixelward.core.layers import Survey
+from pixelward.core.path import calls_nodes, path
 from pixelward.core.project import Unit, project_hits, project_units, walk
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED, MAX_POOL, RULE_SETS, resolve
 from pixelward.core.trace import trace
-from pixelward.core.windows import needs_nodes
 from pixelward.errors import PixelwardError
 
 EXACT = 1e-10
@@ -113,7 +113,7 @@ def test_windows_equal_whole_pictures(case, unpool, data):
     chosen = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=5))
     number = torch.tensor(chosen)
     zeros = torch.zeros(len(chosen), dtype=torch.int64)
-    assert not needs_nodes(traced.plan, target.value, table)
+    assert not calls_nodes(path(traced.plan, target.value, table))
     windows, boxes = project_hits(traced.plan, target, number[:, 0], number[:, 1:], zeros, table)
     both = trace(net, torch.cat([-x, x]), ["last"])
     again, _ = project_hits(both.plan, both.targets["last"], number[:, 0], number[:, 1:], zeros + 1, table)
@@ -307,10 +307,11 @@ def test_many_units_of_one_picture_equal_one_at_a_time_where_steps_call_their_no
 
 def test_the_tables_hold_no_kind_that_no_node_has():
     from pixelward.core.nodes import NODES
-    from pixelward.core.rules import ANY
+    from pixelward.core.rules import ACTIVATION, ANY, GATE, PRODUCT
     from pixelward.core.sentinel import COMPOSITES
 
-    known = {kind for kind, _ in NODES.values()} | set(COMPOSITES.values()) | {ANY}
+    spelled = {ACTIVATION, GATE, PRODUCT}  # by several nodes together
+    known = {kind for kind, _ in NODES.values()} | {kind for kind, *_ in COMPOSITES.values()} | spelled | {ANY}
     for rules in (DECONVNET, GUIDED, GRADIENT):
         assert set(rules) <= known
     assert MAX_POOL in DECONVNET

@@ -153,9 +153,9 @@ def numbers(x):
     return x * float(x.detach().mean())
 
 
-def masked(x):
+def masked(x, number):
     y = x.clone()
-    y[y < 0] = 0
+    y[y < 0] = number
     return y
 
 
@@ -165,16 +165,17 @@ REFUSED = {
     "softmax": (lambda x: x.softmax(1), "softmax"),
     "exponential": (torch.exp, "exp"),
     "two signals multiplied": (lambda x: x * (x + 1), "both factors carry the signal"),
-    "division by a signal": (lambda x: 1 + x / (x.abs() + 1), "the divisor carries the signal|abs"),
-    "a mask by hand": (lambda x: x * (x > 0), "autograd does not follow"),
-    "where": (lambda x: torch.where(x > 0, x, 0.1 * x), "autograd does not follow|where"),
-    "a mask assigned": (masked, "autograd does not follow"),
+    "division by a signal": (lambda x: 1 + x / (x.abs() + 1), "numerator and divisor carry the signal"),
+    "one divided by a signal": (lambda x: 1 / (x.abs() + 1), "the divisor carries the signal"),
+    "a mask of another tensor": (lambda x: x * (2 * x > 0), "autograd does not follow"),
+    "a mask of zeros elsewhere": (lambda x: torch.where(x > 0, x, -x), "autograd does not follow"),
+    "another number assigned": (lambda x: masked(x, 1), "autograd does not follow"),
+    "a mask turned round": (lambda x: x * (x < 0), "autograd does not follow"),
     "detached": (lambda x: x * x.detach(), "autograd does not follow"),
     "data": (lambda x: x + x.data, "autograd does not follow"),
     "a branch on a value": (branch, "read in Python"),
     "a number read": (numbers, "autograd does not follow|read in Python"),
     "a user's own function": (Square.apply, "Square"),
-    "layer norm (no rule yet)": (lambda x: F.layer_norm(x, x.shape[1:]), "layer_norm"),
     "weights from the picture": (
         lambda x: F.conv2d(x, x.mean((2, 3)).view(1, 4, 1, 1).expand(4, 4, 1, 1)),
         "weights are computed from the picture",

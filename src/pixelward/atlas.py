@@ -336,11 +336,22 @@ def _picture(row: tuple[Any, ...]) -> PictureRow:
     return PictureRow._make((*row[:3], tile, *row[7:13], sha256))
 
 
-def _extent_to_json(extent: Extent) -> dict[str, list[int] | None]:
+def _extent_to_json(extent: Extent) -> dict[str, list[list[int]] | None]:
+    """Per axis, [stride, start, size] of every path of another stride; None for the whole picture."""
     spans = {"rows": extent.rows, "columns": extent.columns}
-    return {axis: None if span is None else [span.stride, span.start, span.size] for axis, span in spans.items()}
+    return {
+        axis: None if span is None else [[each.stride, each.start, each.size] for each in (span, *span.beside)]
+        for axis, span in spans.items()
+    }
 
 
-def _extent_from_json(plain: Mapping[str, list[int] | None]) -> Extent:
-    rows, columns = (None if span is None else Span(*span) for span in (plain["rows"], plain["columns"]))
+def _extent_from_json(plain: Mapping[str, list[list[int]] | None]) -> Extent:
+    rows, columns = (_span(plain[axis]) for axis in ("rows", "columns"))
     return Extent(rows, columns)
+
+
+def _span(paths: list[list[int]] | None) -> Span | None:
+    if paths is None:
+        return None
+    first, *beside = (Span(stride, start, size) for stride, start, size in paths)
+    return Span(first.stride, first.start, first.size, tuple(beside))

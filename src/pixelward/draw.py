@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
+from pixelward.core.path import calls_nodes, path
 from pixelward.core.plan import Plan
 from pixelward.core.project import project_hits
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import Target, trace
-from pixelward.core.windows import needs_nodes
 from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
 from pixelward.data.sources import Source, open_sources
 from pixelward.data.tiles import Tile, cut
@@ -207,7 +207,7 @@ def _draw_batch(
     traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses)
     plan, targets = traced.plan, traced.targets
     del traced
-    if not any(needs_nodes(plan, target.value, table) for target in targets.values()):
+    if not any(calls_nodes(path(plan, target.value, table)) for target in targets.values()):
         plan = plan.without_nodes()
         _draw_hits(batch, chosen, plan, targets, sheets, table)
         return PICTURES

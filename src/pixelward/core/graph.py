@@ -7,17 +7,34 @@ Nodes between the layers and the picture become steps, in the order of the way u
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
-from pixelward.core.nodes import Node, operation, row_of
-from pixelward.core.plan import POINTWISE, Plan, Step, Value
+from pixelward.core import rules
+from pixelward.core.nodes import operation, row_of
+from pixelward.core.patterns import Edge, Patterns, Verdict
+from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
+from pixelward.core.pools import lp_pool
+from pixelward.core.readers import RANDOM, Fields, Node, Reader, pointwise
 from pixelward.errors import PixelwardError
 
-Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
+_REASONS: Mapping[str, str] = {  # why a kind, or a node without a row, has no rule
+    rules.SATURATION: "it saturates, and passes no part of a signal as it is",
+    rules.PRODUCT: "both factors carry the signal, and neither is a gate",
+    "CopySlices": "a part of a tensor was changed in place; join parts with torch.cat or torch.where instead",
+}
+_ATTENTION = "attention: what it multiplies with is computed from the picture"
+_RECURRENT = "a recurrent layer"
+_FUNCTIONS: Mapping[str, str] = {  # why what these functions do inside has no rule
+    "scaled_dot_product_attention": _ATTENTION,
+    "multi_head_attention_forward": _ATTENTION,
+    **dict.fromkeys(
+        ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _RECURRENT
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +49,15 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    """One function made of several nodes, taken as one step: its kind and the tensors that entered it."""
+    """One function made of several nodes, taken as one step: its kind and the tensors that entered it.
+
+    reader: what the step needs of the node called `inner` among them, or of the last one.
+    """
 
     kind: str
     inputs: tuple[Edge, ...]
+    reader: Reader = pointwise
+    inner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,47 @@ class Notes:
     composites: Mapping[Node, Composite]
     suspects: Mapping[Node, str]
     escaped: tuple[int, str] | None  # from this sequence number on, the graph may not tell all; and why
-    watched: tuple[tuple[int, int], ...]  # sequence numbers of nodes that watched functions made, from and below
+    # Sequence numbers of nodes, from and below, that watched functions made, and which functions.
+    watched: Sequence[tuple[int, int, Origin | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """What every node is and what enters it, where several nodes may be one step."""
+
+    notes: Notes
+    live: Callable[[Node], bool] = lambda node: True
+    patterns: Patterns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patterns", Patterns(self.live))
+
+    def composite(self, node: Node) -> Composite | None:
+        """The step of several nodes that ends in this one, by the function that made it or by what it spells."""
+        noted = self.notes.composites.get(node)
+        if noted is not None:
+            return noted
+        verdict = self.patterns.verdict(node)
+        if verdict is None or verdict.source is None:
+            return None
+        read_by = (lp_pool, "AvgPool2D") if verdict.kind == rules.LP_POOL else (pointwise, None)
+        return Composite(verdict.kind, (verdict.source,), *read_by)
+
+    def verdict(self, node: Node) -> Verdict:
+        """The kind of a node, which input is kept fixed, and why it has no rule."""
+        composite = self.composite(node)
+        if composite is not None:
+            return Verdict(composite.kind)
+        return self.patterns.verdict(node) or Verdict(row_of(node)[0])
+
+    def inputs(self, node: Node) -> Sequence[Edge]:
+        composite = self.composite(node)
+        return node.next_functions if composite is None else composite.inputs
+
+    def crossed(self, node: Node) -> list[Edge]:
+        """The inputs that depend on the picture and are not kept fixed."""
+        kept = self.verdict(node).kept
+        return [e for number, e in enumerate(self.inputs(node)) if e[0] is not None and number != kept]
 
 
 def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, dict[Edge, int]]:
@@ -54,98 +116,145 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
 
     Returns the plan and the number of every value in it, by edge; those of `targets` are among them.
     """
-    order = _live_nodes(targets, picture, notes)
+    wiring = Wiring(notes, _dependent(targets, picture).__contains__)
+    order = _order(targets, picture, wiring)
     numbers: dict[Edge, int] = {(picture, 0): 0}
-    values = [Value(tuple(picture.variable.shape), picture.variable.dtype)]
-    used = {edge for node in order for edge in _inputs(node, notes)} | set(targets)
+    shape = tuple(picture.variable.shape)
+    values = [Value(shape, picture.variable.dtype, MAPS)]
+    used = {edge for node in order for edge in wiring.inputs(node)} | set(targets)
     steps = []
     for node in order:
-        outputs: list[int | None] = []
-        for number, metadata in enumerate(node._input_metadata):
-            if (node, number) in used:
-                numbers[node, number] = len(values)
-                outputs.append(len(values))
-                values.append(Value(tuple(metadata.shape), metadata.dtype))
-            else:
-                outputs.append(None)
-        steps.append(_step(node, numbers, outputs, values, notes, picture))
-        if steps[-1].function is CheckpointFunction:
+        outputs = [
+            len(values) + sum((node, before) in used for before in range(number)) if (node, number) in used else None
+            for number in range(len(node._input_metadata))
+        ]
+        step = _step(node, numbers, outputs, values, wiring, picture)
+        for number, (output, metadata) in enumerate(zip(outputs, node._input_metadata, strict=True)):
+            if output is not None:
+                numbers[node, number] = output
+                values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes))
+        if step.function is CheckpointFunction:
             raise PixelwardError(
                 given="a re-entrant checkpoint, which hides what runs inside it",
                 allowed="networks whose operations autograd records",
                 next_step="use checkpoint(..., use_reentrant=False)",
             )
+        steps.append(step)
     return Plan(tuple(values), tuple(steps)), numbers
 
 
-def _inputs(node: Node, notes: Notes) -> Sequence[Edge]:
-    composite = notes.composites.get(node)
-    return node.next_functions if composite is None else composite.inputs
+def _dependent(targets: Sequence[Edge], picture: Node) -> set[Node]:
+    """The nodes below the targets that depend on the picture. Others hold constants."""
+    dependent: dict[Node, bool] = {picture: True}
+    stack = [(node, False) for node, _ in targets]
+    while stack:
+        node, visited = stack.pop()
+        below = [source for source, _ in node.next_functions if source is not None]
+        if visited:
+            dependent[node] = any(dependent[source] for source in below)
+        elif node not in dependent:
+            dependent[node] = False
+            stack.append((node, True))
+            stack += [(source, False) for source in below if source not in dependent]
+    return {node for node, depends in dependent.items() if depends}
 
 
-def _live_nodes(targets: Sequence[Edge], picture: Node, notes: Notes) -> list[Node]:
-    """Nodes between the targets and the picture, producers first. Others hold constants."""
-    live: dict[Node, bool] = {picture: True}
+def _order(targets: Sequence[Edge], picture: Node, wiring: Wiring) -> list[Node]:
+    """The nodes that end a step between the targets and the picture, producers first."""
     order: list[Node] = []
+    seen = {picture}
     stack = [(node, False) for node, _ in reversed(targets)]
     while stack:
         node, visited = stack.pop()
         if visited:
-            live[node] = any(live[below] for below, _ in _inputs(node, notes) if below is not None)
-            if live[node]:
-                order.append(node)
-        elif node not in live:
-            live[node] = False
+            order.append(node)
+        elif node not in seen and wiring.live(node):
+            seen.add(node)
             stack.append((node, True))
-            stack += [(below, False) for below, _ in _inputs(node, notes) if below is not None and below not in live]
+            stack += [(below, False) for below, _ in wiring.inputs(node) if below is not None and below not in seen]
     return order
 
 
 def _step(
     node: Node,
     numbers: Mapping[Edge, int],
-    outputs: list[int | None],
-    values: list[Value],
-    notes: Notes,
+    outputs: Sequence[int | None],
+    values: Sequence[Value],
+    wiring: Wiring,
     picture: Node,
 ) -> Step:
-    inputs = tuple(numbers.get(edge) for edge in _inputs(node, notes))
-    origin = notes.origins.get(node)
-    composite = notes.composites.get(node)
-    name = operation(node) if origin is None else origin.name
-    kind, reader = row_of(node)
-    refusal = notes.suspects.get(node)
+    notes, composite, verdict = wiring.notes, wiring.composite(node), wiring.verdict(node)
+    inputs = tuple(numbers.get(edge) for edge in wiring.inputs(node))
     sequence = node._sequence_nr()
+    watched, within = _watched(sequence, notes.watched)
+    origin = notes.origins.get(node) or within
+    function = getattr(type(node), "_forward_cls", None)
+    refusal = notes.suspects.get(node)
+    unfit = RANDOM if refusal == RANDOM else None
     if notes.escaped is not None and sequence >= notes.escaped[0]:
         refusal = refusal or notes.escaped[1]
-    users = hasattr(type(node), "_forward_cls")
-    if not users and not _is_watched(sequence, notes.watched):
+    if function is None and not watched:
         refusal = refusal or "it ran where it cannot be watched (a scripted function, vmap, another thread)"
+    inside = None if origin is None else _FUNCTIONS.get(origin.name)
+    if inside is _RECURRENT:
+        refusal = refusal or inside
+    chain = None if composite is None else Chain(node, composite.inputs, picture)
     step = Step(
-        kind=kind,
-        operation=name,
+        kind=verdict.kind,
+        operation=operation(node) if origin is None else origin.name,
         where="" if origin is None else origin.where,
         inputs=inputs,
         outputs=tuple(outputs),
         input_shapes=tuple(None if index is None else values[index].shape for index in inputs),
-        output_shapes=tuple(None if index is None else values[index].shape for index in outputs),
-        node=node if callable(node) else node.apply,  # a user's autograd function is applied, not called
-        function=getattr(type(node), "_forward_cls", None) or (origin and origin.function),
+        output_shapes=tuple(
+            None if number is None else tuple(metadata.shape)
+            for number, metadata in zip(outputs, node._input_metadata, strict=True)
+        ),
+        input_axes=tuple(None if index is None else values[index].axes for index in inputs),
+        kept=tuple(number == verdict.kept for number in range(len(inputs))),
+        node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
+        function=function or (origin and origin.function),
+        reason=inside or verdict.reason,
         refusal=refusal,
+        unfit=unfit,
     )
-    if composite is not None:
-        return replace(
-            step, kind=composite.kind, geometry=POINTWISE, node=Chain(node, composite.inputs, picture), refusal=refusal
-        )
+    reader = row_of(node)[1] if composite is None else composite.reader
     try:
-        return replace(step, **reader(node, step))
+        found = reader(node if chain is None or composite is None else chain.find(composite.inner), step)
     except RuntimeError as error:  # a saved tensor that is gone
-        return replace(step, refusal=refusal or f"what it saved cannot be read: {str(error).split('.')[0]}")
+        found = {"refusal": f"what it saved cannot be read: {str(error).split('.')[0]}"}
+    return _completed(step, found)
 
 
-def _is_watched(sequence: int, watched: Sequence[tuple[int, int]]) -> bool:
-    at = bisect_right(watched, sequence, key=lambda span: span[0])
-    return any(first <= sequence < last for first, last in watched[max(0, at - 3) : at])
+def _completed(step: Step, found: Fields) -> Step:
+    """The step with what its reader found; where that says nothing, it sees everything."""
+    axes: Axes | None = found.get("axes")
+    if axes is None and len(step.made) == 4:
+        axes = MAPS
+    sees = found.get("sees") or (WHOLE,) * len(step.inputs)
+    reaches = found.get("reaches") or tuple(None if kept else seen for kept, seen in zip(step.kept, sees, strict=True))
+    kind = found.get("kind", step.kind)
+    return replace(
+        step,
+        **{
+            **found,
+            "axes": axes,
+            "sees": sees,
+            "reaches": reaches,
+            "reason": step.reason or found.get("reason") or _REASONS.get(kind),
+            "refusal": step.refusal or found.get("refusal"),
+            "unfit": step.unfit or found.get("unfit"),
+        },
+    )
+
+
+def _watched(sequence: int, spans: Sequence[tuple[int, int, Origin | None]]) -> tuple[bool, Origin | None]:
+    """Whether a watched function made the node of this number, and which."""
+    at = bisect_right(spans, sequence, key=lambda span: span[0])
+    for first, last, origin in reversed(spans[max(0, at - 3) : at]):
+        if first <= sequence < last:
+            return True, origin
+    return False, None
 
 
 class Chain:
@@ -165,6 +274,10 @@ class Chain:
                 stack.append((node, True))
                 stack += [(below, False) for below, _ in node.next_functions if below is not None]
         self.nodes.reverse()  # consumers first
+
+    def find(self, name: str | None) -> Node:
+        """The node of this name among them, or the last one of the way up."""
+        return next((node for node in self.nodes if name is not None and operation(node) == name), self.nodes[0])
 
     def __call__(self, signal: Tensor) -> tuple[Tensor | None, ...]:
         """Signals at the inputs, one each, summed over their consumers as autograd's engine does."""

@@ -12,11 +12,14 @@ from torch.overrides import TorchFunctionMode
 
 from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
-from pixelward.core.fields import Extent, extents
-from pixelward.core.graph import Edge, read
+from pixelward.core.fields import Extent, field_of
+from pixelward.core.graph import read
 from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
+from pixelward.core.path import path, reaches
+from pixelward.core.patterns import Edge
+from pixelward.core.plan import MAPS, Value
 from pixelward.core.sentinel import Counts, function_name
-from pixelward.core.trace import Pass, known_address, not_found
+from pixelward.core.trace import Pass, channel_axis, known_address, not_found
 from pixelward.errors import PixelwardError
 
 
@@ -26,7 +29,8 @@ class Layer:
 
     shape: (C, H, W) or (C,). field: the pixels that can change a unit's value; reach: those that its signal can
     arrive at; stride: pixels between neighbouring units, None where the field has no bound. location: where the
-    tensor comes to be; for a `:relu` address that is the rectifier's own output.
+    tensor comes to be; for a `:relu` address that is the rectifier's own output. channel_axis: in the network's own
+    tensor, 1 or the last. refusal: why the deconvnet cannot project it, or None; its reach is then that of its field.
     """
 
     address: str
@@ -37,6 +41,8 @@ class Layer:
     reach: Extent
     stride: tuple[int, int] | None
     location: Address
+    channel_axis: int = 1
+    refusal: str | None = None
 
 
 def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
@@ -125,18 +131,21 @@ class Survey:
             rectified.setdefault(edge, []).append(address)
         return [self._describe(edge, rectified.get(edge, [])) for edge in dict.fromkeys(edges)]
 
-    def _refuse_other_axes(self, addresses: list[Address], shape: tuple[int, ...], text: str) -> None:
-        """The channel is axis 1 of maps and of vectors; where it is another, nothing is guessed."""
+    def _channel_axis(self, addresses: list[Address], value: Value, text: str) -> int:
+        """The channel is axis 1 of maps and vectors, and the last behind maps; anything else is refused."""
         modules = [self._forward.net.get_submodule(a.module) for a in addresses if a.function is None]
         last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
             address.function in ("linear", "layer_norm") for address in addresses
         )
-        if len(shape) not in (1, 3) or (last and len(shape) != 1):
+        axis, shape = channel_axis(value), value.shape[1:]
+        known = value.axes in (MAPS, (1, 2)) if len(shape) == 3 else len(shape) == 1
+        if not known or (last and len(shape) == 3 and axis == 1):
             raise PixelwardError(
                 given=f"layer {text!r} of shape {shape}{', with its channels last' if last else ''}",
                 allowed="layers of maps (channels, height, width) or vectors (channels,)",
                 next_step="list the layers with `pixelward layers MODEL`",
             )
+        return axis
 
     def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
         own = self._addresses[edge]
@@ -145,19 +154,27 @@ class Survey:
         # The name that a reader looks for is the convolution's; then in order of execution.
         named = sorted(rectified, key=lambda a: (not self._is_convolution(a.base), executed[a.base]))
         names = named + (owned or own)
-        shape = self._forward.shapes[own[0]][1:]
-        self._refuse_other_axes(own, shape, str(names[0]))
-        field = extents(self.plan, self._numbers[edge]).get(0, Extent(None, None))
+        number = self._numbers[edge]
+        value = self.plan.values[number]
+        axis = self._channel_axis(own, value, str(names[0]))
+        channels, *rest = value.shape[axis], *(n for at, n in enumerate(value.shape) if at not in (0, axis))
+        field, refusal = field_of(self.plan, number), None
+        try:
+            reach = reaches(self.plan, number, path(self.plan, number, rules.DECONVNET)).get(0, Extent(None, None))
+        except PixelwardError as error:
+            reach, refusal = field, str(error)
         rows, columns = field.rows, field.columns
         return Layer(
             address=str(names[0]),
             aliases=tuple(str(name) for name in names[1:]),
-            channels=shape[0],
-            shape=tuple(shape),
+            channels=channels,
+            shape=(channels, *rest),
             field=field,
-            reach=field,
+            reach=reach,
             stride=(rows.stride, columns.stride) if rows and columns else None,
             location=owned[0] if owned else own[0],
+            channel_axis=axis,
+            refusal=refusal,
         )
 
 
@@ -177,7 +194,7 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
     def watch(address: Address, tensor: Tensor) -> None:
         found = waiting.pop(address, [])
         for index in found:
-            visit(index, tensor)
+            visit(index, tensor.movedim(layers[index].channel_axis, 1))
         if found and not waiting:
             raise Done
 

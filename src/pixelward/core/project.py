@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from pixelward.core.fields import Box, Extent, extents
-from pixelward.core.plan import Plan, Step
-from pixelward.core.rules import DECONVNET, RuleSet, resolve, rule_for, with_margins
+from pixelward.core.fields import Box, Extent, field_of
+from pixelward.core.path import Crossing, calls_nodes, path, reaches
+from pixelward.core.plan import MAPS, Plan, Step
+from pixelward.core.rules import DECONVNET, RuleSet, resolve, with_margins
 from pixelward.core.trace import Target, trace
-from pixelward.core.windows import cut, needs_nodes, of_pictures
+from pixelward.core.windows import cut, of_pictures
 from pixelward.errors import PixelwardError
 
 Visitor = Callable[[Step, Tensor, Sequence[Tensor | None]], None]
@@ -25,21 +26,27 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
     A batch of signals may be longer than a plan of one picture: each then goes down that picture's way. Returns the
     signal at the picture. `visit(step, signal above, signals below)` is called after every step.
     """
+    return follow(plan, path(plan, value, rules), value, signal, visit)
+
+
+def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None) -> Tensor:
+    """Send `signal` along a path; see `walk`."""
     signals = {value: signal}
-    for step in reversed(plan.below(value)):
-        rule = rule_for(step, rules)
+    for crossing in crossed:
+        step = crossing.step
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
         if all(part is None for part in arrived):
             continue
-        below = _checked(rule(arrived[0] if len(arrived) == 1 else arrived, step), step)  # type: ignore[arg-type]
+        given = arrived[0] if len(arrived) == 1 else arrived
+        below = _checked(crossing.rule(given, step), step)  # type: ignore[arg-type]
         if visit is not None:
             visit(step, next(part for part in arrived if part is not None), below)
         for index, (number, part) in enumerate(zip(step.inputs, below, strict=True)):
-            if number is None or part is None:
+            if number is None or part is None or crossing.sent[index] is None:
                 continue
             part = part.to(plan.values[number].dtype)
             if step.widening:
-                part = with_margins(part, step.widening[index])
+                part = with_margins(part, step.widening[index], plan.values[number].axes or MAPS)
                 if number in plan.inside:
                     part = part * plan.inside[number]
             signals[number] = signals[number] + part if number in signals else part
@@ -68,14 +75,15 @@ def _checked(below: Sequence[Tensor | None], step: Step) -> list[Tensor | None]:
     return [*below, *[None] * missing]
 
 
-def walk_all(plan: Plan, value: int, signal: Tensor, rules: RuleSet, visit: Visitor | None = None) -> Tensor:
-    """Like `walk`, for many signals in a plan of one picture, also where the picture's axis does not stay in front."""
+def _follow_all(
+    plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None
+) -> Tensor:
+    """Like `follow`, for many signals in a plan of one picture, also where the picture's axis does not stay in front."""
     apart = len(signal) > 1 and plan.values[value].shape[0] == 1
-    if apart and any(
-        plan.values[n].shape[:1] != (1,) for step in plan.below(value) for n in step.inputs if n is not None
-    ):
-        return torch.cat([walk(plan, value, one, rules, visit) for one in torch.split(signal, 1)])
-    return walk(plan, value, signal, rules, visit)
+    below = (number for crossing in crossed for number in crossing.step.inputs if number is not None)
+    if apart and any(plan.values[number].shape[:1] != (1,) for number in below):
+        return torch.cat([follow(plan, crossed, value, one, visit) for one in torch.split(signal, 1)])
+    return follow(plan, crossed, value, signal, visit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +131,11 @@ def project_units(
     signal = target.activations.new_zeros(len(units), *target.activations.shape[1:])
     for row, index in enumerate(chosen):
         signal[(row, *index[1:])] = seeds[row]
+    crossed = path(traced.plan, target.value, table)
     with torch.no_grad():
-        down = walk_all(traced.plan, target.value, signal, table, visit)
-    extent = extents(traced.plan, target.value).get(0, Extent(None, None))
+        down = _follow_all(traced.plan, crossed, target.value, target.laid_out(signal), visit)
+    field = field_of(traced.plan, target.value)
+    reach = reaches(traced.plan, target.value, crossed).get(0, Extent(None, None))
     size = (pictures.shape[2], pictures.shape[3])
     return [
         Projected(
@@ -133,8 +143,8 @@ def project_units(
             value=float(seeds[row]),
             channel=unit.channel,
             position=tuple(index[2:]),
-            field=extent.box(index[2:], size),
-            reach=extent.box(index[2:], size),
+            field=field.box(index[2:], size),
+            reach=reach.box(index[2:], size),
         )
         for row, (unit, index) in enumerate(zip(units, chosen, strict=True))
     ]
@@ -147,7 +157,7 @@ def project_hits(
 
     channels, pictures: (n,) int64; positions: (n, 2) int64. Seeds are the activations. Returns the signals,
     (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as large.
-    A plan of several pictures must need no nodes for that (`needs_nodes`).
+    A plan of several pictures must call no nodes for that (`calls_nodes`).
     """
     height, width = plan.values[0].shape[2:]
     activations = target.activations
@@ -155,23 +165,33 @@ def project_hits(
     place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
     seeds = activations[(pictures, *place)]
     rows = torch.arange(len(channels), device=activations.device)
-    field = extents(plan, target.value).get(0, Extent(None, None))
-    first = field.box((0, 0), (height, width))
-    nodeless = not needs_nodes(plan, target.value, rules)
+    crossed = path(plan, target.value, rules)
+    boxes = reaches(plan, target.value, crossed)
+    reach = boxes.get(0, Extent(None, None))
+    first = reach.box((0, 0), (height, width))
+    nodeless = not calls_nodes(crossed)
     with torch.no_grad():
-        if nodeless and not field.is_global and first.height * first.width < height * width:
-            windows = cut(plan, target.value, pictures, positions)
+        small = not reach.is_global and first.height * first.width < height * width
+        if nodeless and small and all(box.is_even for box in boxes.values()):
+            windows = cut(plan, crossed, boxes, pictures, positions)
             signal = activations.new_zeros(len(channels), activations.shape[1], 1, 1)
             signal[rows, channels, 0, 0] = seeds
-            down = walk(windows, target.value, signal, rules)
-            return down, [field.box(tuple(place), (height, width)) for place in positions.tolist()]
+            down = follow(windows, _along(crossed, windows), target.value, target.laid_out(signal))
+            return down, [reach.box(tuple(place), (height, width)) for place in positions.tolist()]
         if len(activations) > 1:
             if not nodeless:
                 raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-            plan = of_pictures(plan, target.value, pictures)
+            plan = of_pictures(plan, crossed, pictures)
+            crossed = _along(crossed, plan)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
-        return walk_all(plan, target.value, signal, rules), [Box(0, 0, height, width)] * len(channels)
+        down = _follow_all(plan, crossed, target.value, target.laid_out(signal))
+        return down, [Box(0, 0, height, width)] * len(channels)
+
+
+def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:
+    """The same path along the steps of a plan that was made for it."""
+    return [replace(crossing, step=step) for crossing, step in zip(crossed, plan.steps, strict=True)]
 
 
 def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ normalisation are the paper's (section 2.1); the other rows of `DECONVNET` are s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -16,21 +17,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelward.core import unpooling
-from pixelward.core.plan import Geometry, Margins, Step
+from pixelward.core.plan import MAPS, Axes, Geometry, Margins, Step
 from pixelward.errors import PixelwardError
 
 Rule = Callable[[Tensor, Step], Sequence[Tensor | None]]
 RuleSet = Mapping[Any, Rule]
 
-# Kinds of steps, as `nodes.py` gives them.
+# Kinds of steps, as `nodes.py` and `patterns.py` give them.
 CONVOLUTION = "convolution"
 RECTIFIER = "ReLU"
 ACTIVATION = "other rectifier"
 MAX_POOL = "max-pool"
+MAXIMUM = "maximum"
 RESPONSE_NORM = "local response norm"
 BATCH_NORM = "batch norm"
+STATISTIC = "norm by the picture's own statistics"
+GATE = "gate"
 SCALE = "constant scale"
 AVERAGE_POOL = "average pool"
+LP_POOL = "Lp pool"
 PADDING = "zero padding"
 IDENTITY = "identity"
 ADDITION = "addition"
@@ -61,7 +66,10 @@ def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
             next_step='use rules="deconvnet", which needs no results, or inplace=False in what follows',
         ) from error
     down = down if isinstance(down, tuple) else (down,)
-    return [_fit(part, shape, one_each) for part, shape in zip(down, step.input_shapes, strict=False)]
+    return [
+        None if shape is None else _fit(part, shape, arrived)
+        for part, shape in zip(down, step.input_shapes, strict=False)
+    ]
 
 
 def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ...]) -> object:
@@ -86,14 +94,25 @@ def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ..
     return tuple(parts)
 
 
-def _fit(part: Tensor | None, shape: tuple[int, ...] | None, one_each: bool) -> Tensor | None:
+def _fit(part: Tensor | None, shape: tuple[int, ...], signal: Tensor) -> Tensor | None:
     """What autograd's engine does between nodes: sum what was broadcast on the way up."""
-    if part is None or shape is None:
-        return None
-    if one_each:
-        return part if tuple(part.shape) == tuple(shape) else part.sum_to_size(shape)
-    wanted = (len(part), *shape[1:])
-    return part if tuple(part.shape) == wanted else part.sum_to_size(wanted)
+    if part is None or tuple(part.shape) == tuple(shape):
+        return part
+    return part.sum_to_size(_of_signals(shape, signal))
+
+
+def _of_signals(shape: tuple[int, ...], signal: Tensor) -> tuple[int, ...]:
+    """The shape of an input for as many pictures as there are signals."""
+    return (len(signal), *shape[1:])
+
+
+def _input_shapes(signal: Tensor, step: Step) -> list[tuple[int, ...] | None]:
+    return [None if shape is None else _of_signals(shape, signal) for shape in step.input_shapes]
+
+
+def _is_sent(step: Step, index: int) -> bool:
+    """Whether a rule that keeps gates and statistics fixed sends a signal to this input."""
+    return step.inputs[index] is not None and step.reaches[index] is not None
 
 
 def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -102,13 +121,20 @@ def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     if geometry is None or weight is None:
         return autograd(signal, step)
     down = F.conv_transpose2d(signal, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups)
-    return [with_margins(down, step.margins)]
+    return [with_margins(down, step.margins, MAPS)]
 
 
-def with_margins(signal: Tensor, margins: Margins) -> Tensor:
+def with_margins(signal: Tensor, margins: Margins, axes: Axes) -> Tensor:
     """Add rows and columns of zeros at top, bottom, left and right; negative numbers cut."""
+    if not any(margins):
+        return signal
     top, bottom, left, right = margins
-    return F.pad(signal, (left, right, top, bottom)) if any(margins) else signal
+    if axes == MAPS and signal.dim() == 4:
+        return F.pad(signal, (left, right, top, bottom))
+    pads = [0] * (2 * signal.dim())
+    for axis, (before, after) in zip(axes, ((top, bottom), (left, right)), strict=True):
+        pads[2 * (signal.dim() - 1 - axis) : 2 * (signal.dim() - axis)] = before, after
+    return F.pad(signal, pads)
 
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -124,78 +150,131 @@ def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Nothing on the way down: what the paper does for contrast normalisation."""
-    return [None if index is None else signal for index in step.inputs]
+    return [
+        _fit(signal, shape, signal) if _is_sent(step, index) and shape is not None else None
+        for index, shape in enumerate(step.input_shapes)
+    ]
 
 
 def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
-    """Multiply by the constant that the input was multiplied by."""
-    if step.factor is None:
+    """Multiply by what the input was multiplied by: a constant, a gate, or a statistic, which gets no signal itself."""
+    if step.factors is None:
         return autograd(signal, step)
-    return [None if index is None else signal * step.factor for index in step.inputs]
+    down = signal
+    for factor in step.factors:
+        down = down * factor
+    return [
+        _fit(down, shape, signal) if _is_sent(step, index) and shape is not None else None
+        for index, shape in enumerate(step.input_shapes)
+    ]
 
 
 def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The whole signal to each summand (times -1 or alpha where it was subtracted or scaled)."""
-    if step.factor is None:
+    if step.coefficients is None:
         return autograd(signal, step)
-    factors = step.factor.tolist()
     return [
-        None if index is None else (signal if factor == 1 else signal * factor)
-        for index, factor in zip(step.inputs, factors, strict=True)
+        None if shape is None else _fit(signal if number == 1 else signal * number, shape, signal)
+        for shape, number in zip(step.input_shapes, step.coefficients, strict=True)
     ]
 
 
-def split(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
-    """To each of the concatenated maps its own channels."""
-    if step.geometry is None:
-        return autograd(signal, step)
-    parts = torch.split(signal, [shape[1] if shape else 0 for shape in step.input_shapes], dim=1)
-    return [None if index is None else part for index, part in zip(step.inputs, parts, strict=True)]
+def transpose(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
+    """The exact transpose of a step that is linear in the signal."""
+    signals: tuple[Tensor | None, ...] = signal if isinstance(signal, tuple) else (signal,)
+    if step.geometry is not None and step.axes is not None:
+        return [with_margins(_stretched(signal, step.geometry, step.axes), step.margins, step.axes)]
+    if step.undo is not None:
+        some = next(part for part in signals if part is not None)
+        return step.undo(signals, _input_shapes(some, step))
+    return autograd(signal, step)
 
 
-def crop_padding(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
-    """Zero padding: the signal of the border is dropped."""
-    return autograd(signal, step) if step.geometry is None else [with_margins(signal, step.margins)]
+def _stretched(signal: Tensor, geometry: Geometry, axes: Axes) -> Tensor:
+    """Zeros between the samples that a stride skipped."""
+    if geometry.stride == (1, 1):
+        return signal
+    shape = list(signal.shape)
+    index = [slice(None)] * signal.dim()
+    for axis, stride in zip(axes, geometry.stride, strict=True):
+        shape[axis] = (shape[axis] - 1) * stride + 1
+        index[axis] = slice(None, None, stride)
+    down = signal.new_zeros(shape)
+    down[tuple(index)] = signal
+    return down
 
 
 def spread(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Average pooling: an equal share to every place under the window."""
     geometry = step.geometry
-    if geometry is None or step.factor is None:
+    if geometry is None or step.factors is None:
+        return transpose(signal, step)
+    (share,) = step.factors
+    ones = signal.new_ones(signal.shape[1], 1, *geometry.kernel)
+    down = F.conv_transpose2d(signal * share, ones, stride=geometry.stride, groups=signal.shape[1])
+    return [with_margins(down, step.margins, MAPS)]
+
+
+def to_maximum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
+    """To the largest of several values, over axes or of two tensors; of equal ones to the first in row-major order."""
+    if step.winners is None:
         return autograd(signal, step)
-    share = signal * step.factor
-    ones = share.new_ones(share.shape[1], 1, *geometry.kernel)
-    down = F.conv_transpose2d(share, ones, stride=geometry.stride, groups=share.shape[1])
-    return [with_margins(down, step.margins)]
+    spread_out = step.undo([signal], _input_shapes(signal, step))[0] if step.undo else signal
+    return [
+        None if winner is None or shape is None or spread_out is None else _fit(spread_out * winner, shape, signal)
+        for winner, shape in zip(step.winners, step.input_shapes, strict=True)
+    ]
 
 
 def unpool_sum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's unpooling: each signal to its switch; where windows chose one place, signals add."""
     if step.switches is None:
         return autograd(signal, step)
-    return [_unpool(unpooling.added, signal, step.switches, step)]
+    return [_unpool(False, signal, step.switches, step)]
 
 
 def unpool_place(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Unpooling by placing: of signals that meet, the largest magnitude stands (of equal ones the positive)."""
-    return [_unpool(unpooling.placed, signal, step.switches, step)]
+    return [_unpool(True, signal, step.switches, step)]
 
 
 def unpool_centre(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """A control: to the middle of each window, switches ignored; signals add."""
-    return [_unpool(unpooling.added, signal, step.middles, step)]
+    return [_unpool(False, signal, step.middles, step)]
 
 
-def _unpool(
-    send: Callable[[Tensor, Tensor, Geometry], Tensor], signal: Tensor, places: Tensor | None, step: Step
-) -> Tensor:
-    if places is None or step.geometry is None:
+def _unpool(keep_larger: bool, signal: Tensor, places: Tensor | None, step: Step) -> Tensor:
+    (shape,) = _input_shapes(signal, step)
+    if places is None or shape is None:
         raise PixelwardError(
-            given=f"{step.operation} in {step.where or 'the network'}, whose windows have no common size",
+            given=f"{step.operation} in {step.where or 'the network'!r}, on maps without an axis of pictures",
             allowed='unpool="sum"',
             next_step='project with unpool="sum"',
         )
-    return with_margins(send(signal, places, step.geometry), step.margins)
+    if step.geometry is None:
+        return (unpooling.placed_flat if keep_larger else unpooling.added_flat)(signal, places, shape)
+    send = unpooling.placed if keep_larger else unpooling.added
+    return with_margins(send(signal, places, step.geometry), step.margins, MAPS)
+
+
+@dataclass(frozen=True)
+class KeepFixed:
+    """For a product of two signals: keep one factor as it was recorded, and send the signal to the other."""
+
+    index: int
+
+    def __call__(self, signal: Tensor, step: Step) -> Sequence[Tensor | None]:
+        return [part if index != self.index else None for index, part in enumerate(autograd(signal, step))]
+
+
+def keep_fixed(factor: int) -> KeepFixed:
+    """A rule for products of two signals: factor 0 (the first) or 1 is kept as recorded, the other gets the signal.
+
+    Use it as `rules={**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}`. Raises PixelwardError for another number.
+    """
+    if factor not in (0, 1):
+        raise PixelwardError(given=f"keep_fixed({factor!r})", allowed="0 or 1", next_step="name the factor to keep")
+    return KeepFixed(factor)
 
 
 def table(*rows: tuple[str, Rule]) -> RuleSet:
@@ -213,27 +292,61 @@ DECONVNET: RuleSet = table(
     (RESPONSE_NORM, unchanged),
     # stated extensions of the paper
     (ACTIVATION, rectify),
+    (MAXIMUM, to_maximum),
     (BATCH_NORM, scale),
+    (STATISTIC, scale),
+    (GATE, scale),
     (SCALE, scale),
     (AVERAGE_POOL, spread),
-    (PADDING, crop_padding),
+    (LP_POOL, autograd),
+    (PADDING, transpose),
     (IDENTITY, unchanged),
     (ADDITION, add),
-    (CONCATENATION, split),
-    (LINEAR, autograd),
+    (CONCATENATION, transpose),
+    (LINEAR, transpose),
 )
+_DIFFERENTIATED = (RESPONSE_NORM, STATISTIC, GATE, SATURATION, PRODUCT)
 GUIDED: RuleSet = MappingProxyType(
-    {**DECONVNET, RECTIFIER: guided, ACTIVATION: guided, RESPONSE_NORM: autograd, SATURATION: autograd}
+    {**DECONVNET, RECTIFIER: guided, ACTIVATION: guided, **dict.fromkeys(_DIFFERENTIATED, autograd)}
 )
 GRADIENT: RuleSet = table((ANY, autograd))
 
 RULE_SETS: Mapping[str, RuleSet] = MappingProxyType({"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT})
 UNPOOLING: Mapping[str, Rule] = MappingProxyType({"sum": unpool_sum, "place": unpool_place, "centre": unpool_centre})
 
-# Rules that need no node, so that they work on windows as well as on whole maps.
-LOCAL: frozenset[Rule] = frozenset(
-    {filter_down, rectify, unchanged, scale, add, split, crop_padding, spread, unpool_sum, unpool_place, unpool_centre}
+PAPERS_OWN = frozenset({CONVOLUTION, RECTIFIER, MAX_POOL, RESPONSE_NORM})
+EXTENSIONS = frozenset({ACTIVATION, MAXIMUM, STATISTIC, GATE, LP_POOL})  # the other rows are exact transposes
+
+# Rules that can do without autograd's node, so that they work on windows, and what a step must hold for that.
+_NODELESS: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
+    {
+        filter_down: ("weight",),
+        rectify: (),
+        unchanged: (),
+        scale: ("factors",),
+        add: ("coefficients",),
+        transpose: ("geometry", "undo"),
+        spread: ("factors", "undo"),
+        to_maximum: ("winners",),
+        unpool_sum: ("switches",),
+        unpool_place: ("switches",),
+        unpool_centre: ("middles",),
+    }
 )
+_KEEPING: frozenset[Rule] = frozenset({scale, unchanged})
+
+
+def needs_node(step: Step, rule: Rule) -> bool:
+    """Whether a rule has to call the step's node."""
+    needed = _NODELESS.get(rule)
+    return needed is None or (bool(needed) and all(getattr(step, name) is None for name in needed))
+
+
+def sent(step: Step, rule: Rule) -> tuple[Geometry | None, ...]:
+    """Where a rule sends the signal: per input, the geometry along which it spreads, or None for nowhere."""
+    if isinstance(rule, KeepFixed):
+        return tuple(None if index == rule.index else seen for index, seen in enumerate(step.sees))
+    return step.reaches if rule in _KEEPING else step.sees
 
 
 def resolve(rules: str | RuleSet, unpool: str) -> RuleSet:
@@ -263,19 +376,24 @@ def resolve(rules: str | RuleSet, unpool: str) -> RuleSet:
 def rule_for(step: Step, rules: RuleSet) -> Rule:
     """The row of a step: by its function, its kind, or any. Raises PixelwardError where there is none."""
     rule = rules.get(step.function) or rules.get(step.kind) or rules.get(ANY)
-    if rule is None or (step.refusal is not None and ANY not in rules):
+    refusal = step.unfit or step.refusal
+    if rule is None or (refusal is not None and ANY not in rules):
+        where = f"{step.operation} in {step.where or 'the network'!r}"
+        crossed = f"{where}, which lies below the layer" if step.unfit else f"{where}, which the signal has to cross"
         raise PixelwardError(
-            given=f"{step.operation} in {step.where or 'the network'!r}, which the signal has to cross"
-            + (f": {step.refusal}" if step.refusal else ""),
+            given=crossed + "".join(f": {why}" for why in (refusal or step.reason,) if why),
             allowed="operations that are linear in the signal, or that the table of rules names",
-            next_step="choose a layer below it, or "
-            + (
-                'use rules="gradient"'
-                if step.refusal
-                else f"add a rule: rules={{**pw.DECONVNET, {rule_key(step)}: my_rule}}"
-            ),
+            next_step=f"choose a layer below it, or {_remedy(step)}",
         )
     return rule
+
+
+def _remedy(step: Step) -> str:
+    if step.unfit or step.refusal:
+        return 'use rules="gradient"'
+    if step.kind == PRODUCT:
+        return "name the factor to keep fixed: rules={**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}"
+    return f"add a rule: rules={{**pw.DECONVNET, {rule_key(step)}: my_rule}}"
 
 
 def rule_key(step: Step) -> str:

@@ -20,11 +20,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pixelward.core import rules
+from pixelward.core import pools, readers, rules
 from pixelward.core.graph import Composite, Notes, Origin
-from pixelward.core.nodes import Node
+from pixelward.core.masks import Call, Masks, Spelled
+from pixelward.core.readers import Node, Reader
 
-COMPOSITES: dict[object, str] = {F.local_response_norm: rules.RESPONSE_NORM}
+# Functions of several nodes that are one step: kind, reader, and the node among them that it reads.
+COMPOSITES: dict[object, tuple[str, Reader, str | None]] = {
+    F.local_response_norm: (rules.RESPONSE_NORM, readers.pointwise, None),
+    F.instance_norm: (rules.STATISTIC, readers.instance_norm, "NativeBatchNorm"),
+    torch.instance_norm: (rules.STATISTIC, readers.instance_norm, "NativeBatchNorm"),
+    **dict.fromkeys((F.lp_pool1d, F.lp_pool2d, F.lp_pool3d), (rules.LP_POOL, pools.lp_pool, "AvgPool2D")),
+}
 
 # These make new tensors of an old one's shape and hold nothing of its values.
 _SHAPE_ONLY = frozenset(
@@ -90,11 +97,12 @@ class Sentinel(TorchFunctionMode):
         self._origins: dict[Node, Origin] = {}
         self._composites: dict[Node, Composite] = {}
         self._suspects: dict[Node, str] = {}
-        self._watched: list[tuple[int, int]] = [(0, next_sequence_number())]
+        self._masks = Masks(self._tainted.__contains__)
+        self._watched: list[tuple[int, int, Origin | None]] = [(0, next_sequence_number(), None)]
         self._escaped: tuple[int, str] | None = None
 
     def notes(self) -> Notes:
-        return Notes(self._origins, self._composites, self._suspects, self._escaped, tuple(self._watched))
+        return Notes(self._origins, self._composites, self._suspects, self._escaped, self._watched)
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: dict[str, Any] | None = None
@@ -109,17 +117,22 @@ class Sentinel(TorchFunctionMode):
         count = self._counts.count(where, name)
         tainted = [tensor for tensor in given if tensor.grad_fn is None and tensor in self._tainted]
         entered = tuple((tensor.grad_fn, tensor.output_nr) for tensor in live)
+        call = Call(function, name, arguments, keywords, entered)
+        # What the call spells is read before it runs: it may change its arguments in place.
+        spelled = self._masks.spelled(call) if tainted and live else None
         versions = [tensor._version for tensor in given]
         first = next_sequence_number()
         result = function(*arguments, **keywords)
-        self._watched.append((first, next_sequence_number()))
+        origin = Origin(where, name, count, function)
+        self._watched.append((first, next_sequence_number(), origin))
         if not (live or tainted):
             return result
         made = list(_results(result, arguments))
+        self._masks.follow(call, made)
         changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
         self._look_for_escapes(name, where, live, entered, tainted, changed, result)
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
-        self._note(nodes, Origin(where, name, count, function), entered, tainted, arguments, keywords)
+        self._note(nodes, origin, call, bool(tainted), spelled)
         for tensor in made:
             if tensor.grad_fn is not None:
                 self._live[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
@@ -165,25 +178,35 @@ class Sentinel(TorchFunctionMode):
         if self._escaped is None:
             self._escaped = next_sequence_number(), why
 
-    def _note(
-        self,
-        nodes: set[Node],
-        origin: Origin,
-        entered: tuple[tuple[Node, int], ...],
-        tainted: list[Tensor],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-    ) -> None:
+    def _note(self, nodes: set[Node], origin: Origin, call: Call, tainted: bool, spelled: Spelled | None) -> None:
         for node in nodes:
             self._origins.setdefault(node, origin)
-            if origin.function in COMPOSITES:
-                self._composites[node] = Composite(COMPOSITES[origin.function], entered)
+            if spelled is not None:
+                if spelled.kind is not None:
+                    self._composites[node] = Composite(spelled.kind, (spelled.source,))
+                continue
+            composite = _composite(call)
+            if composite is not None:
+                self._composites[node] = composite
             if tainted:
                 self._suspects[node] = "it uses a tensor computed from the picture that autograd does not follow"
-            elif origin.name in _RANDOM and keywords.get("training", (*arguments, True, True)[2]):
-                self._suspects[node] = "it is random (training mode)"
-            elif origin.name == "threshold" and keywords.get("value", (*arguments, 0, 0)[2]) != 0:
+            elif origin.name in _RANDOM and call.argument(2, "training", True):
+                self._suspects[node] = readers.RANDOM
+            elif origin.name == "threshold" and call.argument(2, "value", 0) != 0:
                 self._suspects[node] = "what it puts below the threshold is not 0"
+
+
+def _composite(call: Call) -> Composite | None:
+    """The function as one step, where it is made of several nodes but has a row of its own."""
+    if call.function in COMPOSITES:
+        return Composite(COMPOSITES[call.function][0], call.entered, *COMPOSITES[call.function][1:])
+    if call.function is F.linear and len(call.entered) == 1:
+        weight = call.argument(1, "weight", None)
+        if isinstance(weight, Tensor) and weight.grad_fn is None and weight.dim() == 2:
+            return Composite(rules.LINEAR, call.entered, readers.linear(weight))
+    if call.function is F.pad and call.argument(2, "mode", "constant") == "circular":
+        return Composite(rules.LINEAR, call.entered, readers.plain)
+    return None
 
 
 class _Memory:

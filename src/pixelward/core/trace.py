@@ -14,26 +14,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelward.core import nodes, rules
+from pixelward.core import rules
 from pixelward.core.addresses import Address, parse
-from pixelward.core.graph import Edge, Notes, read
-from pixelward.core.nodes import Node
+from pixelward.core.graph import Notes, Wiring, read
+from pixelward.core.nodes import operation
 from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
-from pixelward.core.plan import Plan
+from pixelward.core.patterns import Edge
+from pixelward.core.plan import Plan, Value
+from pixelward.core.readers import Node
 from pixelward.core.sentinel import Sentinel
 from pixelward.errors import PixelwardError
 
 # What a signal may cross between a module's output and the rectifier that `:relu` means.
-_BEFORE_RECTIFIER = frozenset({rules.BATCH_NORM, rules.RESPONSE_NORM, rules.SCALE, rules.ADDITION, rules.IDENTITY})
-_NORMS = frozenset({"NativeLayerNorm", "NativeGroupNorm", "Rsub"})
+_BEFORE_RECTIFIER = frozenset(
+    {
+        *(rules.BATCH_NORM, rules.STATISTIC, rules.RESPONSE_NORM),
+        *(rules.SCALE, rules.GATE, rules.ADDITION, rules.IDENTITY),
+    }
+)
+_TURNED = frozenset({"Permute", "Transpose"})  # a norm of channels stands between two of them
+_RECTIFYING = frozenset({rules.RECTIFIER, rules.ACTIVATION})
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A layer in a plan: the number of its value, and its activations, (N, C, h, w) or (N, C)."""
+    """A layer in a plan: the number of its value, and its activations, (N, C, h, w) or (N, C).
+
+    channels: the axis of the channels in the network's own tensor, 1 or the last.
+    """
 
     value: int
     activations: Tensor
+    channels: int = 1
+
+    def laid_out(self, signal: Tensor) -> Tensor:
+        """A signal with its channels in front, (n, C, h, w), as the network's own tensor lies."""
+        return signal.movedim(1, self.channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +90,17 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str]) -> Trace:
     missing = [text for text, (edge, _) in found.items() if edge not in numbers]
     if missing:
         raise _constant(missing[0])
-    return Trace(plan, {text: Target(numbers[edge], tensor) for text, (edge, tensor) in found.items()})
+    return Trace(plan, {text: _target(plan, numbers[edge], tensor) for text, (edge, tensor) in found.items()})
+
+
+def _target(plan: Plan, value: int, tensor: Tensor) -> Target:
+    channels = channel_axis(plan.values[value])
+    return Target(value, tensor.movedim(channels, 1), channels)
+
+
+def channel_axis(value: Value) -> int:
+    """The axis that holds the channels: 1, or the last where the maps are in front of it."""
+    return 3 if value.axes == (1, 2) and len(value.shape) == 4 else 1
 
 
 class Pass:
@@ -115,6 +141,7 @@ class Pass:
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
             self._sentinel: Sentinel | None = Sentinel(self.modules.running, made)
+            self._wiring = Wiring(self._sentinel.notes())
             try:
                 with self.modules.watched(watch), self._sentinel:
                     run(self.net, pictures)
@@ -134,23 +161,18 @@ class Pass:
     def before_rectifier(self, node: Node) -> set[Edge]:
         """All tensors from which `node`, if it is a rectifier, is reached through normalisation, scale and addition."""
         if node not in self._rectifiers:
-            self._rectifiers[node] = nodes.rectifies(node)
+            self._rectifiers[node] = self._wiring.verdict(node).kind in _RECTIFYING
         if not self._rectifiers[node]:
             return set()
-        notes = self.notes()
         seen: set[Edge] = set()
-        stack = [edge for edge in node.next_functions if edge[0] is not None]
+        stack = list(self._wiring.crossed(node))
         while stack:
             edge = stack.pop()
             if edge in seen:
                 continue
             seen.add(edge)
-            composite = notes.composites.get(edge[0])
-            kind = composite.kind if composite else nodes.row_of(edge[0])[0]
-            below = [e for e in (composite.inputs if composite else edge[0].next_functions) if e[0] is not None]
-            product = kind == rules.SCALE and len(below) > 1
-            if (kind in _BEFORE_RECTIFIER or nodes.operation(edge[0]) in _NORMS) and not product:
-                stack += below
+            if self._wiring.verdict(edge[0]).kind in _BEFORE_RECTIFIER or operation(edge[0]) in _TURNED:
+                stack += self._wiring.crossed(edge[0])
         return seen
 
 

@@ -60,3 +60,28 @@ def _place_by_place(signal: Tensor, places: Tensor, geometry: Geometry, *, keep_
         else:
             standing.add_(arriving)
     return down
+
+
+def added_flat(signal: Tensor, places: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Like `added` for pools without a window of one size: flat places in each map of an input of `shape`.
+
+    signal: (N, C, ...) float, one to three axes of maps. places: (N or 1, C, ...) int64. Returns a tensor of `shape`.
+    """
+    flat, index = _flat(signal, places, shape)
+    if signal.device.type == "cpu":
+        return flat.scatter_add_(2, index, signal.flatten(2)).view(shape)
+    summed = flat.cpu().scatter_add_(2, index.cpu(), signal.flatten(2).cpu())  # a GPU would add in any order
+    return summed.view(shape).to(signal.device)
+
+
+def placed_flat(signal: Tensor, places: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Like `placed`, for flat places."""
+    flat, index = _flat(signal, places, shape)
+    highest = flat.scatter_reduce(2, index, signal.flatten(2), "amax")
+    lowest = flat.scatter_reduce(2, index, signal.flatten(2), "amin")
+    return torch.where(-lowest > highest, lowest, highest).view(shape)
+
+
+def _flat(signal: Tensor, places: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    flat = signal.new_zeros(*shape[:2], torch.Size(shape[2:]).numel())
+    return flat, places.long().expand(signal.shape).flatten(2)

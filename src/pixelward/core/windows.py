@@ -7,56 +7,68 @@ go down as one batch, by the same rules as whole maps.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pixelward.core.fields import Extent, extents
-from pixelward.core.plan import Margins, Plan, Step, Value
-from pixelward.core.rules import LOCAL, RuleSet, rule_for
+from pixelward.core.fields import Extent
+from pixelward.core.path import Crossing
+from pixelward.core.plan import Axes, Geometry, Margins, Plan, Step, Value
 
 Starts = tuple[Tensor, Tensor]  # first row and first column of every hit's window, (n,) int64 each; may be negative
 
 
-def needs_nodes(plan: Plan, value: int, rules: RuleSet) -> bool:
-    """Whether autograd's nodes, which know whole maps of all pictures only, are called below `value`."""
-    return any(step.geometry is None or rule_for(step, rules) not in LOCAL for step in plan.below(value))
+def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
+    """The plan along `path` for n signals on whole maps, signal i in picture `pictures[i]` of the batch."""
+
+    def chosen(tensor: Tensor) -> Tensor:
+        return tensor if tensor.dim() == 0 or len(tensor) == 1 else tensor[pictures]
+
+    return Plan(plan.values, tuple(_recorded(crossing.step, lambda tensor, axes: chosen(tensor)) for crossing in path))
 
 
-def of_pictures(plan: Plan, value: int, pictures: Tensor) -> Plan:
-    """The plan below `value` for n signals on whole maps, signal i in picture `pictures[i]` of the batch."""
+def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictures: Tensor, positions: Tensor) -> Plan:
+    """The plan along `path` for n hits: picture of the batch, (n,) int64, and position (y, x), (n, 2) int64.
 
-    def chosen(tensor: Tensor | None) -> Tensor | None:
-        return tensor if tensor is None or tensor.dim() != 4 or len(tensor) == 1 else tensor[pictures]
-
-    steps = (
-        replace(step, switches=chosen(step.switches), factor=chosen(step.factor), node=None)
-        for step in plan.below(value)
-    )
-    return Plan(plan.values, tuple(steps))
-
-
-def cut(plan: Plan, value: int, pictures: Tensor, positions: Tensor) -> Plan:
-    """The plan below `value` for n hits: picture of the batch, (n,) int64, and position (y, x), (n, 2) int64.
-
-    Signals of the result are (n, C, h, w). The window of value 0 is the field of the hit, outside the picture too.
+    boxes: the even extents of all values along the path. Signals of the result have the hits in front. The window of
+    value 0 is the reach of the hit, outside the picture too.
     """
-    boxes = extents(plan, value)
     starts = {number: _starts(extent, positions) for number, extent in boxes.items()}
-    sizes = {number: (box.rows.size, box.columns.size) for number, box in boxes.items() if box.rows and box.columns}
-    channels = [value.shape[1] if len(value.shape) > 1 else 0 for value in plan.values]
+    shapes = {number: _window(plan.values[number], extent, len(positions)) for number, extent in boxes.items()}
     values = tuple(
-        Value((len(positions), channels[number], *sizes[number]), old.dtype) if number in sizes else old
-        for number, old in enumerate(plan.values)
+        replace(value, shape=shapes[number]) if number in shapes else value for number, value in enumerate(plan.values)
     )
-    steps = tuple(_cut_step(step, boxes, starts, sizes, pictures) for step in plan.below(value))
+    steps = tuple(_cut_step(crossing, boxes, starts, shapes, pictures) for crossing in path)
     inside = {}
-    for number, size in sizes.items():
-        mask = _inside(starts[number], size, plan.values[number])
-        if not mask.all():
+    for number in boxes:
+        mask = _inside(starts[number], shapes[number], plan.values[number])
+        if mask is not None:
             inside[number] = mask
     return Plan(values, steps, inside)
+
+
+def _recorded(step: Step, taken: Callable[[Tensor, Axes | None], Tensor]) -> Step:
+    """The step without its node, with what it recorded of the pictures taken in parts."""
+
+    def of(tensor: Tensor | None, axes: Axes | None) -> Tensor | None:
+        return None if tensor is None else taken(tensor, axes)
+
+    winners, factors = step.winners, step.factors
+    return replace(
+        step,
+        switches=of(step.switches, step.axes),
+        middles=of(step.middles, step.axes),
+        factors=None if factors is None else tuple(taken(factor, step.axes) for factor in factors),
+        winners=None if winners is None else tuple(of(w, a) for w, a in zip(winners, _laid_out(step), strict=True)),
+        node=None,
+    )
+
+
+def _laid_out(step: Step) -> Sequence[Axes | None]:
+    """Where the maps are in the winners: those over axes lie as the input does, those of two tensors as the output."""
+    return step.input_axes if step.undo is not None else (step.axes,) * len(step.inputs)
 
 
 def _starts(extent: Extent, positions: Tensor) -> Starts:
@@ -66,50 +78,67 @@ def _starts(extent: Extent, positions: Tensor) -> Starts:
     return positions[:, 0] * rows.stride + rows.start, positions[:, 1] * columns.stride + columns.start
 
 
+def _window(value: Value, extent: Extent, hits: int) -> tuple[int, ...]:
+    if value.axes is None or extent.rows is None or extent.columns is None:
+        raise LookupError("a window of a value that has no bounds")
+    shape = [hits, *value.shape[1:]]
+    shape[value.axes[0]], shape[value.axes[1]] = extent.rows.size, extent.columns.size
+    return tuple(shape)
+
+
 def _cut_step(
-    step: Step,
-    boxes: dict[int, Extent],
-    starts: dict[int, Starts],
-    sizes: dict[int, tuple[int, int]],
+    crossing: Crossing,
+    boxes: Mapping[int, Extent],
+    starts: Mapping[int, Starts],
+    shapes: Mapping[int, tuple[int, ...]],
     pictures: Tensor,
 ) -> Step:
-    output = next(number for number in step.outputs if number in boxes)
+    step = crossing.step
+    output = next(number for number in step.outputs if number is not None and number in boxes)
+    sizes = [shapes[output][axis] for axis in step.axes or ()]
+    plan_axes = {number: axes for number, axes in zip(step.inputs, step.input_axes, strict=True) if axes is not None}
 
-    def gathered(tensor: Tensor | None) -> Tensor | None:
-        """The part of a tensor of the output map under each hit's window; per-channel constants stay."""
-        if tensor is None or tensor.dim() != 4:
+    def gathered(tensor: Tensor, axes: Axes | None) -> Tensor:
+        """The part of a recorded tensor under each hit's window; what is the same everywhere stays."""
+        if tensor.dim() == 0 or axes is None:
             return tensor
-        if tensor.shape[2:].numel() == 1:
+        if tensor.shape[axes[0]] == tensor.shape[axes[1]] == 1:
             return tensor if len(tensor) == 1 else tensor[pictures]
         rows, columns = (
-            (start[:, None] + torch.arange(size, device=start.device)).clamp(0, limit - 1)
-            for start, size, limit in zip(starts[output], sizes[output], tensor.shape[2:], strict=True)
+            (start[:, None] + torch.arange(size, device=start.device)).clamp(0, tensor.shape[axis] - 1)
+            for start, size, axis in zip(starts[output], sizes, axes, strict=True)
         )
         chosen = pictures if len(tensor) > 1 else torch.zeros_like(pictures)
-        return tensor[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        in_front = tensor.movedim((0, *axes), (0, 1, 2))
+        return in_front[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].movedim((0, 1, 2), (0, *axes))
+
+    def arriving(number: int | None, sent: Geometry | None) -> tuple[int, ...] | None:
+        """The shape of what goes to an input: under the output's window, before other branches' windows widen it."""
+        if number is None or sent is None:
+            return None
+        shape = list(shapes[number])
+        for axis, size in zip(plan_axes[number], sent.footprint((sizes[0], sizes[1])), strict=True):
+            shape[axis] = size
+        return tuple(shape)
 
     return replace(
-        step,
-        input_shapes=tuple(
-            None if shape is None or number is None else (len(pictures), shape[1], *sizes[number])
-            for number, shape in zip(step.inputs, step.input_shapes, strict=True)
-        ),
+        _recorded(step, gathered),
+        input_shapes=tuple(arriving(number, sent) for number, sent in zip(step.inputs, crossing.sent, strict=True)),
+        output_shapes=tuple(shapes.get(number) if number is not None else None for number in step.outputs),
         margins=(0, 0, 0, 0),
-        widening=tuple((0, 0, 0, 0) if n is None else _widening(step, boxes[output], boxes[n]) for n in step.inputs),
-        switches=gathered(step.switches),
-        middles=gathered(step.middles),
-        factor=gathered(step.factor),
-        node=None,
+        widening=tuple(
+            (0, 0, 0, 0) if number is None or sent is None else _widening(sent, boxes[output], boxes[number])
+            for number, sent in zip(step.inputs, crossing.sent, strict=True)
+        ),
     )
 
 
-def _widening(step: Step, output: Extent, box: Extent) -> Margins:
+def _widening(geometry: Geometry, output: Extent, box: Extent) -> Margins:
     """From the footprint of the output's window to the input's window, which other branches may have made larger."""
-    geometry = step.geometry
     margins: list[int] = []
     for axis, (above, below) in enumerate(((output.rows, box.rows), (output.columns, box.columns))):
-        if geometry is None or above is None or below is None:
-            raise LookupError(f"a window of {step.operation}, which has no bounds")
+        if above is None or below is None:
+            raise LookupError("a window of a value that has no bounds")
         start = above.start * geometry.stride[axis] - geometry.padding[axis]
         size = (above.size - 1) * geometry.stride[axis] + geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
         margins += [start - below.start, below.start + below.size - start - size]
@@ -117,10 +146,14 @@ def _widening(step: Step, output: Extent, box: Extent) -> Margins:
     return top, bottom, left, right
 
 
-def _inside(starts: Starts, size: tuple[int, int], value: Value) -> Tensor:
-    """(n, 1, h, w) bool: which samples of the windows lie on the map."""
-    axes = []
-    for start, length, limit in zip(starts, size, value.map or (0, 0), strict=True):
-        places = start[:, None] + torch.arange(length, device=start.device)
-        axes.append((places >= 0) & (places < limit))
-    return (axes[0][:, :, None] & axes[1][:, None, :])[:, None]
+def _inside(starts: Starts, shape: Sequence[int], value: Value) -> Tensor | None:
+    """Which samples of the windows lie on the map, broadcasting over the window of `value`; None where all do."""
+    if value.axes is None or value.map is None:
+        return None
+    mask = torch.ones([len(starts[0])] + [1] * (len(shape) - 1), dtype=torch.bool, device=starts[0].device)
+    for start, axis, limit in zip(starts, value.axes, value.map, strict=True):
+        places = start[:, None] + torch.arange(shape[axis], device=start.device)
+        view = [len(start)] + [1] * (len(shape) - 1)
+        view[axis] = shape[axis]
+        mask = mask & ((places >= 0) & (places < limit)).view(view)
+    return None if bool(mask.all()) else mask

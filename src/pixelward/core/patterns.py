@@ -1,0 +1,342 @@
+"""What several nodes spell together: gates, statistics of the picture, activations and norms written out by hand.
+
+A product of two tensors that both depend on the picture is not linear. It has a rule where one of the two is a *gate*
+(a sigmoid, tanh or softmax, also moved and scaled), a *statistic* (a reduction of the very tensor that it scales or
+shifts), or where both are functions of one tensor that spell an activation or a response norm. Else it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelward.core import rules
+from pixelward.core.nodes import known_operation as operation
+from pixelward.core.readers import Node
+
+Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+GATES = _names("Sigmoid Hardsigmoid Tanh Softmax")
+CLAMPS = _names("Clamp ClampMin ClampMax Hardtanh Threshold")
+WHOLE_MOVES = _names("View ReshapeAlias UnsafeView Transpose Permute Unsqueeze Squeeze Expand ToCopy Clone Alias")
+MOVES = _names(
+    "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Expand Repeat Split "
+    "SplitWithSizes UnsafeSplit UnsafeSplitWithSizes Unbind Stack Cat Index IndexSelect ToCopy Clone Alias "
+    "ConstantPadNd ReflectionPad2D ReplicationPad2D UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D "
+    "UpsampleBicubic2D PixelShuffle PixelUnshuffle ChannelShuffle"
+)
+ARITHMETIC = _names("Add Sub Rsub Mul Div Neg")
+ELEMENTWISE = ARITHMETIC | _names(
+    "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Abs Reciprocal Erf Sigmoid Tanh Hardsigmoid Softplus Relu Threshold Hardtanh "
+    "Clamp ClampMin ClampMax LeakyRelu Elu Silu Gelu Hardswish Mish Maximum Minimum Sign Addcmul Addcdiv Where ToCopy "
+    "Clone Alias"
+)
+REDUCTIONS = _names("Mean Sum Var Std VarMean StdMean LinalgVectorNorm Norm Amax Amin Max Min Logsumexp")
+NEIGHBOURS = _names("AvgPool2D AvgPool3D Convolution Cumsum")  # what mixes a place with those beside it
+AVERAGES = _names("AvgPool2D AdaptiveAvgPool2D")
+BOUNDED = _names("Hardtanh Clamp")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a node is, beside what its name says.
+
+    kind: its row of the table of rules. source: where it is a function of one tensor, spelled by several nodes, that
+    tensor. kept: the number of the input that the deconvnet keeps fixed. reason: why a kind has no rule.
+    """
+
+    kind: str
+    source: Edge | None = None
+    kept: int | None = None
+    reason: str | None = None
+
+
+class Patterns:
+    """Reads patterns out of a graph in which `live` tells whether a node depends on the picture."""
+
+    def __init__(self, live: Callable[[Node], bool]) -> None:
+        self._live = live
+        self._verdicts: dict[Node, Verdict | None] = {}
+        self._gates: dict[Edge, bool] = {}
+        self._reduced: dict[Edge, frozenset[Edge] | None] = {}
+
+    def verdict(self, node: Node) -> Verdict | None:
+        """What the node spells with those below it; None where it is what its own name says."""
+        if node not in self._verdicts:
+            self._verdicts[node] = self._read(node)
+        return self._verdicts[node]
+
+    def inputs(self, node: Node) -> list[tuple[int, Edge]]:
+        """The inputs that depend on the picture, numbered as the node's arguments."""
+        return [
+            (number, edge)
+            for number, edge in enumerate(node.next_functions)
+            if edge[0] is not None and self._live(edge[0])
+        ]
+
+    def _read(self, node: Node) -> Verdict | None:
+        name, inputs = operation(node), self.inputs(node)
+        if name in CLAMPS or (name in ("Maximum", "Fmax", "Minimum") and len(inputs) == 1):
+            return self._clamp(node, inputs)
+        if name == "Pow" and len(inputs) == 1 and inputs[0][0] == 0:
+            return self._power(node, inputs[0][1])
+        if name == "Maximum" and len(inputs) == 2:
+            for (_, one), (_, other) in (inputs, reversed(inputs)):
+                if leaky(other, one, self.inputs(other[0])):
+                    return Verdict(rules.ACTIVATION, source=one)
+        if name in ("Mul", "Div") and len(inputs) == 2:
+            return self._of_two(node, name, inputs[0][1], inputs[1][1])
+        if name in ("Add", "Sub") and len(inputs) == 2:
+            for kept in (1, 0):
+                if self._is_statistic(inputs[kept][1], inputs[1 - kept][1]):
+                    return Verdict(rules.STATISTIC, kept=kept)
+        if name in ("Div", "Reciprocal") and len(inputs) == 1 and inputs[0][0] == (1 if name == "Div" else 0):
+            return Verdict(rules.PRODUCT, reason="the divisor carries the signal")
+        return None
+
+    def _clamp(self, node: Node, inputs: Sequence[tuple[int, Edge]]) -> Verdict:
+        """A clamp from 0 is a rectifier, whether bounded above or not; so is a bound above of a rectified tensor."""
+        if len(inputs) > 1:
+            return Verdict(rules.PRODUCT, reason="its bounds are computed from the picture")
+        low, high = _bounds(node)
+        if low == 0:
+            return Verdict(rules.RECTIFIER if high == torch.inf else rules.ACTIVATION)
+        if low == -torch.inf and high > 0 and self._is_rectified(inputs[0][1]):
+            return Verdict(rules.ACTIVATION)
+        return Verdict(rules.SATURATION, reason="it clamps elsewhere than at 0")
+
+    def _is_rectified(self, edge: Edge) -> bool:
+        return operation(edge[0]) in (*CLAMPS, "Relu") and _bounds(edge[0])[0] == 0
+
+    def _power(self, node: Node, source: Edge) -> Verdict | None:
+        """A positive power of a rectified tensor is a rectifier; the power of a mean of powers is an Lp pool."""
+        if operation(source[0]) in AVERAGES | {"Mean"} and operation(self.inputs(source[0])[0][1][0]) == "Pow":
+            return Verdict(rules.LP_POOL, source=self._powered(self.inputs(source[0])[0][1]))
+        exponent = getattr(node, "_saved_exponent", None)
+        if isinstance(exponent, int | float) and exponent > 0 and self._is_rectified(source):
+            return Verdict(rules.ACTIVATION)
+        return None
+
+    def _powered(self, power: Edge) -> Edge:
+        """The tensor whose powers are averaged, before it was held away from zero."""
+        ((_, source),) = self.inputs(power[0])[:1]
+        if operation(source[0]) in ("ClampMin", "Clamp") and 0 < _bounds(source[0])[0] < 1e-2:
+            ((_, source),) = self.inputs(source[0])
+        return source
+
+    def _of_two(self, node: Node, name: str, one: Edge, other: Edge) -> Verdict:
+        pairs = ((one, other, 1), (other, one, 0)) if name == "Mul" else ((one, other, 1),)
+        for feature, factor, _ in pairs:
+            source = self._spelled(name, feature, factor)
+            if source is not None:
+                return Verdict(rules.ACTIVATION, source=source)
+        gates = [number for number, edge in enumerate((one, other)) if self.is_gate(edge)]
+        if len(gates) == 1 and (name == "Mul" or gates == [1]):
+            return Verdict(rules.GATE, kept=gates[0])
+        if len(gates) == 2:
+            return Verdict(rules.PRODUCT, reason="both factors are gates")
+        for feature, factor, number in pairs:
+            if self._is_statistic(factor, feature):
+                return Verdict(rules.STATISTIC, kept=number)
+            if self._normalises(name, factor, feature):
+                return Verdict(rules.RESPONSE_NORM, kept=number)
+        both = "numerator and divisor" if name == "Div" else "both factors"
+        names = " and ".join(sorted(operation(edge[0]).lower() for edge in (one, other)))
+        return Verdict(rules.PRODUCT, reason=f"{both} carry the signal ({names}), and neither is a gate")
+
+    # Gates.
+
+    def is_gate(self, edge: Edge) -> bool:
+        """Whether a tensor is a sigmoid, tanh or softmax of something, also moved, scaled, shifted or averaged."""
+        if edge not in self._gates:
+            self._gates[edge] = False
+            self._gates[edge] = self._gates_out(edge[0])
+        return self._gates[edge]
+
+    def _gates_out(self, node: Node) -> bool:
+        name, inputs = operation(node), self.inputs(node)
+        if name in GATES:
+            return True
+        if name in BOUNDED:
+            return _bounds(node) in ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
+        if name in ("Mul", "Div") and len(inputs) == 1 and operation(inputs[0][1][0]) in BOUNDED:
+            return self._scaled_to_one(node, inputs[0])
+        if name not in MOVES | ARITHMETIC | AVERAGES | {"Mean", "Sum"} or not inputs:
+            return False
+        return all(self.is_gate(edge) for _, edge in inputs)
+
+    @staticmethod
+    def _scaled_to_one(node: Node, source: tuple[int, Edge]) -> bool:
+        """A clamp that is scaled to the width of one, as relu6(x + 3) / 6: a hard sigmoid."""
+        number, (clamp, _) = source
+        constant = node._saved_other if number == 0 else node._saved_self
+        if constant is None or constant.numel() != 1:
+            return False
+        factor = float(constant) if operation(node) == "Mul" else 1 / float(constant)
+        return abs(_width(clamp) * abs(factor) - 1) < 1e-3
+
+    # Activations and norms spelled out: functions of one tensor.
+
+    def _only_from(self, edge: Edge, source: Edge, allowed: frozenset[str]) -> set[str] | None:
+        """Names of the nodes between `source` and `edge`; None where anything else than `source` comes in."""
+        names: set[str] = set()
+        stack, seen = [edge], {source}
+        while stack:
+            here = stack.pop()
+            if here in seen:
+                continue
+            seen.add(here)
+            if operation(here[0]) not in allowed or not self.inputs(here[0]):
+                return None
+            names.add(operation(here[0]))
+            stack += [below for _, below in self.inputs(here[0])]
+            if len(seen) > 64:
+                return None
+        return names
+
+    def _roots(self, edge: Edge) -> list[Edge]:
+        """The tensor, and those that it is a constant multiple of."""
+        found = [edge]
+        while operation(found[-1][0]) in ("Mul", "Div", "Neg") and len(self.inputs(found[-1][0])) == 1:
+            number, below = self.inputs(found[-1][0])[0]
+            if operation(found[-1][0]) == "Div" and number == 1:
+                break
+            found.append(below)
+        return found
+
+    def _spelled(self, name: str, feature: Edge, factor: Edge) -> Edge | None:
+        """The tensor x where feature and factor spell an activation of x, as x * sigmoid(x)."""
+        for root in self._roots(feature):
+            names = self._only_from(factor, root, ELEMENTWISE)
+            if not names:
+                continue
+            if name == "Div":
+                return root if "Exp" in names and "Add" in names else None
+            return root if self._is_positive(factor) else None
+        return None
+
+    def _is_positive(self, edge: Edge) -> bool:
+        """Whether a tensor is a bounded function that is never negative, by its form."""
+        node, inputs = edge[0], self.inputs(edge[0])
+        name = operation(node)
+        if name in ("Sigmoid", "Hardsigmoid"):
+            return True
+        if name in BOUNDED:
+            return _bounds(node)[0] == 0 and _width(node) < float("inf")
+        if name == "Tanh":
+            return operation(inputs[0][1][0]) in ("Softplus", "Relu", "Log1P", "Log")
+        if len(inputs) != 1:
+            return False
+        if name == "Add":
+            return operation(inputs[0][1][0]) in ("Tanh", "Erf")
+        return name in ("Mul", "Div", "ToCopy") and self._is_positive(inputs[0][1])
+
+    def _normalises(self, name: str, factor: Edge, feature: Edge) -> bool:
+        """Whether x / f(x) or x * f(x) is a response norm: f mixes x with what is beside it, and divides."""
+        names = self._only_from(factor, feature, ELEMENTWISE | MOVES | NEIGHBOURS | REDUCTIONS)
+        if not names or not names & (NEIGHBOURS | {"Cat", "Slice"}):
+            return False
+        return name == "Div" or self._divides(factor[0])
+
+    def _divides(self, node: Node) -> bool:
+        """Whether a tensor is the reciprocal or a negative power of another, also scaled."""
+        while True:
+            name = operation(node)
+            if name in ("Reciprocal", "Rsqrt") or (name == "Pow" and _negative(node)):
+                return True
+            inputs = self.inputs(node)
+            if name not in MOVES | {"Mul", "Div"} or len(inputs) != 1:
+                return False
+            node = inputs[0][1][0]
+
+    # Statistics.
+
+    def _is_statistic(self, edge: Edge, of: Edge) -> bool:
+        """Whether a tensor is a reduction, then elementwise, of the tensor `of` or of one that makes it elementwise."""
+        reduced = self._reductions(edge)
+        if not reduced:
+            return False
+        family = self._family(of)
+        return all(family & self._family(origin) for origin in reduced)
+
+    def _reductions(self, edge: Edge) -> frozenset[Edge] | None:
+        """The tensors whose reductions alone make this one, elementwise; None where anything else does."""
+        if edge not in self._reduced:
+            self._reduced[edge] = None
+            self._reduced[edge] = self._reduced_by(edge[0])
+        return self._reduced[edge]
+
+    def _reduced_by(self, node: Node) -> frozenset[Edge] | None:
+        name, inputs = operation(node), self.inputs(node)
+        if name not in REDUCTIONS | ELEMENTWISE | MOVES or not inputs:
+            return None
+        found: set[Edge] = set()
+        for _, edge in inputs:
+            own = self._reductions(edge)
+            if own is None and name not in REDUCTIONS:
+                return None
+            found |= {edge} if own is None else own
+        return frozenset(found)
+
+    def _family(self, edge: Edge) -> set[Edge]:
+        """The tensor, and those from which it is made elementwise or by moving samples."""
+        found: set[Edge] = set()
+        stack = [edge]
+        while stack:
+            here = stack.pop()
+            if here not in found:
+                found.add(here)
+                if operation(here[0]) in ELEMENTWISE | WHOLE_MOVES:
+                    stack += [below for _, below in self.inputs(here[0])]
+        return found
+
+
+def _bounds(node: Node) -> tuple[float, float]:
+    """The bounds of a clamp in any spelling; NaN for one that differs from place to place."""
+    name = operation(node)
+    if name == "Relu":
+        return 0.0, torch.inf
+    if name == "Threshold":
+        return float(node._saved_threshold), torch.inf
+    if name in ("Maximum", "Fmax", "Minimum"):
+        constant = node._saved_self if node.next_functions[0][0] is None else node._saved_other
+        bound = _number(constant, torch.nan)
+        return (-torch.inf, bound) if name == "Minimum" else (bound, torch.inf)
+    low, high = (getattr(node, f"_saved_{side}_val", getattr(node, f"_saved_{side}", None)) for side in ("min", "max"))
+    return _number(low, -torch.inf), _number(high, torch.inf)
+
+
+def _number(bound: Any, missing: float) -> float:
+    if bound is None:
+        return missing
+    if not isinstance(bound, Tensor):
+        return float(bound)
+    return float(bound.flatten()[0]) if bound.numel() and bool((bound == bound.flatten()[0]).all()) else torch.nan
+
+
+def _width(node: Node) -> float:
+    low, high = _bounds(node)
+    return high - low
+
+
+def _negative(node: Node) -> bool:
+    exponent = getattr(node, "_saved_exponent", 0)
+    return bool(isinstance(exponent, int | float) and exponent < 0)
+
+
+def leaky(edge: Edge, source: Edge, inputs: Sequence[tuple[int, Edge]]) -> bool:
+    """Whether a tensor is `source` times a constant that is nowhere negative."""
+    node = edge[0]
+    if operation(node) not in ("Mul", "Div") or [below for _, below in inputs] != [source]:
+        return False
+    constant = node._saved_other if inputs[0][0] == 0 else node._saved_self
+    return constant is not None and bool((constant >= 0).all())

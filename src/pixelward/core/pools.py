@@ -1,0 +1,184 @@
+"""Pools and maxima: which place of each window held the maximum, which is its middle, and what shares averages give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pixelward.core import arrangements
+from pixelward.core.plan import MAPS, Geometry, Step
+from pixelward.core.readers import MIXES, Fields, Node, axis_of, reduced, signed, windowed
+
+
+def max_pool(node: Node, step: Step) -> Fields:
+    """Max-pools over rows and columns, with padding, dilation and ceil mode; over one or three axes as flat places."""
+    kernel = [signed(number) for number in node._saved_kernel_size]
+    stride = [signed(number) for number in node._saved_stride] or kernel
+    padding, dilation = node._saved_padding, node._saved_dilation
+    indices = node._saved_result1
+    if len(kernel) == 2:
+        geometry = Geometry(tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))  # type: ignore[arg-type]
+        found = windowed(step, geometry)
+        if found:
+            return {**found, **_switches(indices, geometry, step)}
+    shape = step.input_shapes[0] or ()
+    sizes, made = shape[-len(kernel) :], step.made[-len(kernel) :]
+    middles = [
+        _middles(size, out, k, s, p, d)
+        for size, out, k, s, p, d in zip(sizes, made, kernel, stride, padding, dilation, strict=True)
+    ]
+    places = [
+        torch.arange(out) * s - p + d * middle
+        for out, s, p, d, middle in zip(made, stride, padding, dilation, middles, strict=True)
+    ]
+    return _flat(indices, places, sizes, step)
+
+
+def adaptive_max_pool(node: Node, step: Step) -> Fields:
+    """Where the output divides the map it is a plain pool; elsewhere windows differ in size and overlap."""
+    indices = node._saved_result1
+    axes = len(step.made) - 2
+    sizes, made = (step.input_shapes[0] or ())[-axes:], step.made[-axes:]
+    geometry = _dividing(sizes, made)
+    if geometry is not None:
+        found = windowed(step, geometry)
+        if found:
+            return {**found, **_switches(indices, geometry, step)}
+    places = []
+    for size, out in zip(sizes, made, strict=True):
+        windows = [(number * size // out, -(-(number + 1) * size // out)) for number in range(out)]
+        places.append(torch.tensor([first + (stop - first - 1) // 2 for first, stop in windows]))
+    return _flat(indices, places, sizes, step)
+
+
+def _dividing(sizes: Sequence[int], made: Sequence[int]) -> Geometry | None:
+    if len(sizes) != 2 or any(size % out for size, out in zip(sizes, made, strict=True)):
+        return None
+    window = sizes[0] // made[0], sizes[1] // made[1]
+    return Geometry(kernel=window, stride=window)
+
+
+def _flat(indices: Tensor, places: Sequence[Tensor], sizes: Sequence[int], step: Step) -> Fields:
+    """Switches as flat places in the map, for pools without windows of one size."""
+    if len(step.input_shapes[0] or ()) != 2 + len(sizes):
+        return {}
+    flat = torch.zeros([1] * len(places), dtype=torch.int64)
+    for axis, place in enumerate(places):
+        shape = [1] * len(places)
+        shape[axis] = len(place)
+        flat = flat * sizes[axis] + place.view(shape)
+    return {"switches": indices, "middles": flat[None, None].to(indices.device)}
+
+
+def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
+    """Flat places in the input map -> places in each window, counted row by row; and the windows' middles."""
+    sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    rows, columns = (
+        torch.arange(out, device=indices.device) * stride - padding
+        for out, stride, padding in zip(made, geometry.stride, geometry.padding, strict=True)
+    )
+    row = (indices // sizes[1] - rows[:, None]) // geometry.dilation[0]
+    column = (indices % sizes[1] - columns) // geometry.dilation[1]
+    middle = [
+        _middles(size, out, *of_axis)
+        for size, out, *of_axis in zip(
+            sizes, made, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True
+        )
+    ]
+    middles = (middle[0][:, None] * geometry.kernel[1] + middle[1])[None, None]
+    return {
+        "switches": _small(row * geometry.kernel[1] + column, geometry),
+        "middles": _small(middles, geometry).to(indices.device),
+    }
+
+
+def _small(places: Tensor, geometry: Geometry) -> Tensor:
+    """Places of windows in the smallest type that holds them: plans of large batches are mostly switches."""
+    return places.to(torch.int16 if geometry.kernel[0] * geometry.kernel[1] < 1 << 15 else torch.int32)
+
+
+def _middles(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
+    """The middle place of each window; where that lies outside the map, the nearest place of the window inside."""
+    starts = torch.arange(out) * stride - padding
+    last = torch.div(size - 1 - starts, dilation, rounding_mode="floor")
+    first = torch.div(-starts + dilation - 1, dilation, rounding_mode="floor")
+    return torch.full_like(starts, (kernel - 1) // 2).minimum(last).maximum(first)
+
+
+def average_pool(node: Node, step: Step) -> Fields:
+    stride = node._saved_stride or node._saved_kernel_size
+    geometry = Geometry(tuple(node._saved_kernel_size), tuple(stride), tuple(node._saved_padding))
+    found = windowed(step, geometry)
+    if not found:
+        return {}
+    sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    if node._saved_divisor_override is not None:
+        divisor = torch.full((1, 1, *made), float(node._saved_divisor_override))
+    else:
+        counts = []
+        for axis in (0, 1):
+            starts = torch.arange(made[axis]) * geometry.stride[axis] - geometry.padding[axis]
+            stops = (starts + geometry.kernel[axis]).clamp(max=sizes[axis] + geometry.padding[axis])
+            if not node._saved_count_include_pad:
+                starts, stops = starts.clamp(min=0), stops.clamp(max=sizes[axis])
+            counts.append(stops - starts)
+        divisor = (counts[0][:, None] * counts[1])[None, None]
+    return {**found, "factors": (1 / divisor.to(node._input_metadata[0].device, node._input_metadata[0].dtype),)}
+
+
+def adaptive_average_pool(node: Node, step: Step) -> Fields:
+    if len(step.made) != 4:
+        return {}
+    geometry = _dividing((step.input_shapes[0] or ())[2:], step.made[2:])
+    found = {} if geometry is None else windowed(step, geometry)
+    if geometry is None or not found:
+        return {}
+    metadata = node._input_metadata[0]
+    share = torch.tensor(1 / math.prod(geometry.kernel), device=metadata.device, dtype=metadata.dtype)
+    return {**found, "factors": (share,)}
+
+
+def largest_over(node: Node, step: Step) -> Fields:
+    """`amax` and `max` over axes, so maxout too: of equal maxima the first in row-major order."""
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    saved = getattr(node, "_saved_dim", ())  # none: over all axes
+    over = sorted({axis_of(axis, len(shape)) for axis in (saved if isinstance(saved, tuple) else (saved,))})
+    over = over or list(range(len(shape)))
+    if 0 in over:
+        return {"unfit": MIXES} if len(shape) == 4 else {}
+    keep = bool(node._saved_keepdim)
+    if hasattr(node, "_saved_indices"):
+        index = node._saved_indices if keep else node._saved_indices.unsqueeze(over[0])
+        winners = torch.zeros(shape, dtype=torch.bool, device=index.device).scatter_(over[0], index, True)
+    else:
+        winners = _first_largest(node._saved_self.detach(), over)
+    return {
+        "winners": (winners,),
+        "undo": arrangements.Summed(tuple(over), keep, 1.0),
+        **reduced(axes, over, keep),
+    }
+
+
+def _first_largest(tensor: Tensor, over: Sequence[int]) -> Tensor:
+    """Bool, shaped like `tensor`: True at the first of the largest along some axes together."""
+    others = [axis for axis in range(tensor.dim()) if axis not in over]
+    order = [*others, *over]
+    flat = tensor.permute(order).flatten(len(others))
+    first = flat.argmax(-1, keepdim=True)
+    winners = torch.zeros_like(flat, dtype=torch.bool).scatter_(-1, first, True)
+    inverse = sorted(range(tensor.dim()), key=order.__getitem__)
+    return winners.view([tensor.shape[axis] for axis in order]).permute(inverse)
+
+
+def lp_pool(inner: Node, step: Step) -> Fields:
+    """Of the average pool inside: an Lp pool looks at the same windows."""
+    if not hasattr(inner, "_saved_kernel_size"):  # a mean over axes
+        return {}
+    kernel = tuple(inner._saved_kernel_size)
+    stride = tuple(inner._saved_stride or inner._saved_kernel_size)
+    if len(kernel) != 2 or step.input_axes[0] != MAPS or len(step.made) != 4:
+        return {}
+    return {"axes": MAPS, "sees": (Geometry(kernel, stride, tuple(inner._saved_padding)),)}

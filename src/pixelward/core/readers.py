@@ -1,0 +1,509 @@
+"""What a step needs of autograd's node: readers, one a family of nodes, as fields of `Step`.
+
+A reader gets the node and the step as far as it is known: kind, inputs, shapes, where the maps are, and which inputs
+are kept fixed. It says what the step `sees` (nothing said: everything) and where the maps of its output are. Read of a
+node only what a rule needs: a saved tensor that was overwritten in place raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelward.core import arrangements, rules
+from pixelward.core.plan import MAPS, POINTWISE, Axes, Geometry, Step
+
+MIXES = "it mixes the pictures of a batch"
+RANDOM = "it is random (training mode): call eval() first"
+
+Node = Any  # torch.autograd.graph.Node; its saved attributes are not typed
+Fields = dict[str, Any]
+Reader = Callable[[Node, Step], Fields]
+
+
+def plain(node: Node, step: Step) -> Fields:
+    return {}
+
+
+def pointwise(node: Node, step: Step) -> Fields:
+    """Every output place looks at its own place of each input; what is broadcast, at the one that it has."""
+    made, axes, sees = step.made, None, []
+    for shape, own in zip(step.input_shapes, step.input_axes, strict=True):
+        if shape is None:
+            sees.append(POINTWISE)
+            continue
+        if own is None:
+            return {}
+        there = own[0] + len(made) - len(shape), own[1] + len(made) - len(shape)
+        if axes not in (None, there):
+            return {}
+        axes = there
+        once = [shape[axis] == 1 and made[out] > 1 for axis, out in zip(own, there, strict=True)]
+        sees.append(Geometry(stride=(0 if once[0] else 1, 0 if once[1] else 1)) if any(once) else POINTWISE)
+    return {"axes": axes, "sees": tuple(sees)}
+
+
+def windowed(step: Step, geometry: Geometry) -> Fields:
+    """A step on (N, C, H, W) whose windows `geometry` tells; elsewhere it sees the whole map."""
+    if step.input_axes[0] != MAPS or len(step.input_shapes[0] or ()) != 4:
+        return {}
+    return {
+        "geometry": geometry,
+        "axes": MAPS,
+        "sees": (geometry,) * len(step.inputs),
+        "margins": whole_margins(geometry, step, MAPS, MAPS),
+    }
+
+
+def whole_margins(geometry: Geometry, step: Step, axes: Axes, made_axes: Axes) -> tuple[int, int, int, int]:
+    """Margins that bring the footprint of the whole output map to the whole input map."""
+    inputs, made = step.input_shapes[0] or (), step.made
+    rows, columns = geometry.footprint((made[made_axes[0]], made[made_axes[1]]))
+    top, left = -geometry.padding[0], -geometry.padding[1]
+    return top, inputs[axes[0]] - (rows + top), left, inputs[axes[1]] - (columns + left)
+
+
+def signed(number: int) -> int:
+    """Autograd shows a negative number as unsigned, of 64 bits."""
+    return number - (1 << 64) if number >= 1 << 63 else number
+
+
+def axis_of(saved: int, rank: int) -> int:
+    """An axis counted from the front."""
+    return signed(saved) % rank
+
+
+def aligned(factor: Tensor, step: Step) -> Tensor:
+    """A factor with as many axes as the output, as broadcasting reads it, so that windows can cut it."""
+    missing = len(step.made) - factor.dim()
+    return factor.detach()[(None,) * missing] if factor.dim() > 0 and missing > 0 else factor.detach()
+
+
+# Convolutions and linear layers.
+
+
+def convolution(node: Node, step: Step) -> Fields:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "reason": "its weights are computed from the picture"}
+    weight, axes = node._saved_weight, step.input_axes[0]
+    if node._saved_transposed or weight.dim() not in (4, 5) or axes is None:
+        return {}
+    kernel, stride, padding, dilation = (
+        tuple(pair)[-2:] for pair in (weight.shape[2:], node._saved_stride, node._saved_padding, node._saved_dilation)
+    )
+    geometry = Geometry(kernel, stride, padding, dilation)
+    if weight.dim() == 5:
+        return {"axes": axes, "sees": (geometry,) * len(step.inputs)} if axes == (3, 4) else {}
+    found = windowed(step, geometry)
+    return {**found, "weight": weight.detach(), "groups": node._saved_groups} if found else {}
+
+
+def linear(weight: Tensor) -> Reader:
+    """A linear layer over the last axis, weight (out, in), whatever nodes it was made of."""
+
+    def reader(node: Node, step: Step) -> Fields:
+        found: Fields = {"undo": arrangements.Mixed(weight.detach())}
+        axes = step.input_axes[0]
+        return found if axes is None or len(step.made) - 1 in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
+
+    return reader
+
+
+def matrix_product(node: Node, step: Step) -> Fields:
+    if all(value is not None for value in step.inputs[-2:]):
+        return {"kind": rules.PRODUCT, "reason": "both factors carry the signal, as in attention"}
+    return {}
+
+
+def with_constant(node: Node, step: Step) -> Fields:
+    """Linear in its first arguments as long as the last one, the weight, the grid or the index, is a constant."""
+    if step.inputs[-1] is not None and len(step.inputs) > 1:
+        return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
+    return {}
+
+
+# Norms.
+
+
+def batch_norm(node: Node, step: Step) -> Fields:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "reason": "its scale is computed from the picture"}
+    if node._saved_training:
+        return {"unfit": "its statistics are those of the batch (training mode): call eval() first"}
+    factor = (node._saved_running_var + node._saved_eps).rsqrt()
+    if node._saved_weight is not None:
+        factor = factor * node._saved_weight.detach()
+    return {**pointwise(node, step), "factors": (_of_channels(factor, step),)}
+
+
+def _of_channels(factor: Tensor, step: Step) -> Tensor:
+    return factor.detach().reshape(-1, step.made[1], *[1] * (len(step.made) - 2))
+
+
+def layer_norm(node: Node, step: Step) -> Fields:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "reason": "its scale is computed from the picture"}
+    factors = [node._saved_result2] + ([] if node._saved_weight is None else [node._saved_weight])
+    rank = len(step.made)
+    return _normed(node, step, range(rank - len(node._saved_normalized_shape), rank), factors)
+
+
+def group_norm(node: Node, step: Step) -> Fields:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "reason": "its scale is computed from the picture"}
+    pictures, groups = step.made[0], node._saved_group
+    each = node._saved_result2.reshape(pictures, groups).repeat_interleave(step.made[1] // groups, 1)
+    factors = [_of_channels(each, step)]
+    if node._saved_weight is not None:
+        factors.append(_of_channels(node._saved_weight, step))
+    return _normed(node, step, range(1, len(step.made)), factors)
+
+
+def instance_norm(inner: Node, step: Step) -> Fields:
+    """Of the batch norm inside an instance norm, which sees every channel of every picture as one channel."""
+    if not inner._saved_training:  # its running statistics are constants
+        return {}
+    factor = inner._saved_result2 if inner._saved_weight is None else inner._saved_result2 * inner._saved_weight
+    return _normed(inner, step, range(2, len(step.made)), [factor.reshape(*step.made[:2], *[1] * (len(step.made) - 2))])
+
+
+def _normed(node: Node, step: Step, over: Sequence[int], factors: Sequence[Tensor]) -> Fields:
+    """A norm over some axes: a unit depends on all of these, but the signal stays at its place."""
+    found = pointwise(node, step)
+    if found:
+        whole = found["axes"][0] in over, found["axes"][1] in over
+        found["sees"] = (Geometry(whole=whole), *found["sees"][1:])
+    kept = (POINTWISE, *[None] * (len(step.inputs) - 1))
+    return {**found, "reaches": kept, "factors": tuple(aligned(factor, step) for factor in factors)}
+
+
+# Rectifiers.
+
+
+def activation(node: Node, step: Step) -> Fields:
+    if any(index is not None for index in step.inputs[1:]):
+        return {"kind": rules.PRODUCT, "reason": "its slope is computed from the picture"}
+    return pointwise(node, step)
+
+
+def noisy(node: Node, step: Step) -> Fields:
+    return (
+        {"refusal": "it is random (training mode): call eval() first"}
+        if node._saved_training
+        else pointwise(node, step)
+    )
+
+
+def maximum(node: Node, step: Step) -> Fields:
+    """The larger of two tensors that carry the signal: of equal ones the first."""
+    if step.kind != rules.MAXIMUM or any(value is None for value in step.inputs):
+        return pointwise(node, step)
+    one, other = node._saved_self.detach(), node._saved_other.detach()
+    winners = aligned(one >= other, step), aligned(one < other, step)
+    return {**pointwise(node, step), "winners": winners}
+
+
+# Sums and products of several tensors.
+
+
+def product(node: Node, step: Step) -> Fields:
+    found = pointwise(node, step)
+    live = [index for index, value in enumerate(step.inputs) if value is not None]
+    if len(live) == 2 and not any(step.kept):
+        return {**found, "kind": rules.PRODUCT}
+    fixed = step.kept.index(True) if len(live) == 2 else 1 - live[0]
+    if step.kind == rules.RESPONSE_NORM:
+        return found
+    constant = node._saved_other if fixed == 1 else node._saved_self
+    return found if constant is None else {**found, "factors": (aligned(constant, step),)}
+
+
+def quotient(node: Node, step: Step) -> Fields:
+    found = pointwise(node, step)
+    if getattr(node, "_saved_rounding_mode", None) is not None:
+        return {"kind": "rounded division"}
+    if step.inputs[0] is None or (len(step.inputs) > 1 and step.inputs[1] is not None and not any(step.kept)):
+        return {**found, "kind": rules.PRODUCT}
+    if step.kind == rules.RESPONSE_NORM:
+        return found
+    divisor = node._saved_other.detach().to(node._input_metadata[0].dtype)
+    return {**found, "factors": (aligned(1 / divisor, step),)}
+
+
+def negation(node: Node, step: Step) -> Fields:
+    return {**pointwise(node, step), "factors": (torch.tensor(-1),)}
+
+
+def sum_of(sign: int) -> Reader:
+    def reader(node: Node, step: Step) -> Fields:
+        found = pointwise(node, step)
+        coefficients = (1.0, float(sign * getattr(node, "_saved_alpha", 1)))[: len(step.inputs)]
+        if step.kind != rules.STATISTIC:
+            return {**found, "coefficients": coefficients}
+        moved = coefficients[1 - step.kept.index(True)]
+        return {**found, "factors": () if moved == 1 else (torch.tensor(moved),)}
+
+    return reader
+
+
+def sum_from(node: Node, step: Step) -> Fields:
+    """Something less the tensor: of two, the first is what is taken away."""
+    return {**pointwise(node, step), "coefficients": (-float(node._saved_alpha), 1.0)[: len(step.inputs)]}
+
+
+def addcmul(node: Node, step: Step) -> Fields:
+    """self + value * one * other: with one of the factors constant, a sum."""
+    if step.inputs[1] is not None and step.inputs[2] is not None:
+        return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
+    found = pointwise(node, step)
+    constant = node._saved_tensor1 if step.inputs[1] is None else node._saved_tensor2
+    if constant is None or (
+        found and constant.dim() and torch.Size(_spatial(constant, step, found["axes"])).numel() > 1
+    ):
+        return found
+    weight = node._saved_value * constant.detach()
+    return {**found, "undo": arrangements.Weighed((None, weight, weight))}
+
+
+def _spatial(constant: Tensor, step: Step, axes: Axes) -> list[int]:
+    wide = aligned(constant, step).shape
+    return [wide[axis] for axis in axes]
+
+
+# Views, and what else moves samples about.
+
+
+def view(node: Node, step: Step) -> Fields:
+    """A view, squeeze or unsqueeze: maps stay maps where rows, columns and pictures stay axes of their own."""
+    before, after = step.input_shapes[0] or (), step.made
+    if not before or not after or before[0] != after[0]:
+        return {}
+    found: Fields = {"undo": arrangements.Reshaped()}
+    if step.input_axes[0] is not None:
+        rows = _place_of(step.input_axes[0][0], before, after, 0)
+        columns = None if rows is None else _place_of(step.input_axes[0][1], before, after, 0)
+        if rows is not None and columns == rows:
+            columns = _place_of(step.input_axes[0][1], before, after, rows + 1)
+        if rows is not None and columns is not None:
+            found |= {"axes": (rows, columns), "sees": (POINTWISE,)}
+    return found
+
+
+def _place_of(axis: int, before: Sequence[int], after: Sequence[int], first: int) -> int | None:
+    """Where an axis of the input stands in the output of a view, None where it was merged or split."""
+    samples = math.prod(before[:axis])
+    for place in range(first, len(after)):
+        if after[place] == before[axis] and math.prod(after[:place]) == samples:
+            return place
+    return None
+
+
+def permutation(node: Node, step: Step) -> Fields:
+    rank = len(step.made)
+    order = list(range(rank))
+    if hasattr(node, "_saved_dims"):
+        order = [axis_of(axis, rank) for axis in node._saved_dims]
+    elif hasattr(node, "_saved_dim0"):
+        one, other = axis_of(node._saved_dim0, rank), axis_of(node._saved_dim1, rank)
+        order[one], order[other] = order[other], order[one]
+    else:
+        order.reverse()
+    if order[0] != 0:
+        return {}
+    found: Fields = {"undo": arrangements.Permuted(tuple(order))}
+    if step.input_axes[0] is not None:
+        rows, columns = step.input_axes[0]
+        found |= {"axes": (order.index(rows), order.index(columns)), "sees": (POINTWISE,)}
+    return found
+
+
+def piece(node: Node, step: Step) -> Fields:
+    """A slice: of channels and the like, or a cut of the map itself, in steps."""
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    axis = axis_of(node._saved_dim, len(shape))
+    start = signed(node._saved_start)
+    start = min(max(start + shape[axis] if start < 0 else start, 0), shape[axis])
+    if axis == 0:
+        return {} if step.made[0] == shape[0] else {"unfit": MIXES}
+    found: Fields = {"undo": arrangements.Sliced(axis, start, node._saved_step)}
+    if axes is None or axis not in axes:
+        return found if axes is None else {**found, "axes": axes, "sees": (POINTWISE,)}
+    steps, starts = [1, 1], [0, 0]
+    steps[axes.index(axis)], starts[axes.index(axis)] = node._saved_step, -start
+    geometry = Geometry(stride=(steps[0], steps[1]), padding=(starts[0], starts[1]))
+    margins = whole_margins(geometry, step, axes, axes)
+    return {"geometry": geometry, "axes": axes, "sees": (geometry,), "margins": margins}
+
+
+def one_of(node: Node, step: Step) -> Fields:
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    axis = axis_of(node._saved_dim, len(shape))
+    if axis == 0:
+        return {}
+    found: Fields = {"undo": arrangements.Selected(axis, axis_of(node._saved_index, shape[axis]))}
+    return {**found, **_without(axes, [axis])}
+
+
+def _without(axes: Axes | None, gone: Sequence[int]) -> Fields:
+    """Where the maps are after some axes went; nothing where they were the maps' own."""
+    if axes is None or set(axes) & set(gone):
+        return {}
+    rows, columns = (axis - sum(other < axis for other in gone) for axis in axes)
+    return {"axes": (rows, columns), "sees": (POINTWISE,)}
+
+
+def parts(node: Node, step: Step) -> Fields:
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    axis = axis_of(node._saved_dim, len(shape))
+    if axis == 0:
+        return {}
+    sizes = tuple(metadata.shape[axis] for metadata in node._input_metadata)
+    found: Fields = {"undo": arrangements.Divided(axis, sizes)}
+    return found if axes is None or axis in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
+
+
+def unbound(node: Node, step: Step) -> Fields:
+    axis = axis_of(node._saved_dim, len(step.input_shapes[0] or ()))
+    return {} if axis == 0 else {"undo": arrangements.Unbound(axis), **_without(step.input_axes[0], [axis])}
+
+
+def stack(node: Node, step: Step) -> Fields:
+    axis = axis_of(node._saved_dim, len(step.made))
+    if axis == 0:
+        return {}
+    found: Fields = {"undo": arrangements.Stacked(axis)}
+    axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
+    (own,) = axes if len(axes) == 1 else (None,)
+    if own is None:
+        return found
+    moved = own[0] + (own[0] >= axis), own[1] + (own[1] >= axis)
+    return {**found, "axes": moved, "sees": (POINTWISE,) * len(step.inputs)}
+
+
+def concatenation(node: Node, step: Step) -> Fields:
+    axis = axis_of(node._saved_dim, len(step.made))
+    constants = [index for index, shape in enumerate(step.input_shapes) if shape is None]
+    if axis == 0 or len(constants) > 1:
+        return {}
+    sizes = [0 if shape is None else shape[axis] for shape in step.input_shapes]
+    if constants:
+        sizes[constants[0]] = step.made[axis] - sum(sizes)
+    found: Fields = {"undo": arrangements.Joined(axis, tuple(sizes))}
+    axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
+    (own,) = axes if len(axes) == 1 else (None,)
+    return found if own is None or axis in own else {**found, "axes": own, "sees": (POINTWISE,) * len(step.inputs)}
+
+
+def expansion(node: Node, step: Step) -> Fields:
+    found = pointwise(node, step)
+    return {**found, "undo": arrangements.Expanded()} if len(step.made) == len(step.input_shapes[0] or ()) else found
+
+
+def along_axes(node: Node, step: Step) -> Fields:
+    """Rolls, flips, running sums, softmax: of a map they see the whole axis, of channels their own place."""
+    rank, axes = len(step.made), step.input_axes[0]
+    saved = getattr(node, "_saved_dims", None)
+    over = {axis_of(axis, rank) for axis in (saved if saved is not None else (node._saved_dim,))}
+    if rank == 4 and (not over or 0 in over):
+        return {"unfit": MIXES}
+    if axes is None:
+        return {}
+    return {"axes": axes, "sees": (Geometry(whole=(axes[0] in over, axes[1] in over)),)}
+
+
+def sum_over(node: Node, step: Step) -> Fields:
+    """Means and sums over chosen axes; over the pictures of a batch they are refused."""
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    saved = getattr(node, "_saved_dim", None)
+    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
+    if 0 in over:
+        return {"unfit": MIXES} if len(shape) == 4 else {}
+    keep = bool(getattr(node, "_saved_keepdim", False))
+    count = math.prod(shape[axis] for axis in over)
+    found: Fields = {"undo": arrangements.Summed(tuple(over), keep, 1 / count if step.kind != rules.LINEAR else 1.0)}
+    return {**found, **reduced(axes, over, keep)}
+
+
+def reduction(node: Node, step: Step) -> Fields:
+    """A variance, a norm: what it sees; as a statistic it is kept fixed, and on the signal's way it has no rule."""
+    shape = step.input_shapes[0] or ()
+    saved = getattr(node, "_saved_dim", None)
+    saved = saved if saved is None or isinstance(saved, tuple | list) else (saved,)
+    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
+    if 0 in over:
+        return {"unfit": MIXES} if len(shape) == 4 else {}
+    return reduced(step.input_axes[0], over, bool(getattr(node, "_saved_keepdim", False)))
+
+
+def reduced(axes: Axes | None, over: Sequence[int], keep: bool) -> Fields:
+    """What a reduction over some axes sees, and where the maps are afterwards."""
+    if axes is None:
+        return {}
+    if not keep:
+        return _without(axes, over)
+    return {"axes": axes, "sees": (Geometry(whole=(axes[0] in over, axes[1] in over)),)}
+
+
+def padding(node: Node, step: Step) -> Fields:
+    pads = [signed(number) for number in node._saved_pad]
+    rank, axes = len(step.made), step.input_axes[0]
+    sides = {rank - 1 - index // 2: tuple(pads[index : index + 2]) for index in range(0, len(pads), 2)}
+    padded = {axis for axis, pair in sides.items() if any(pair)}
+    if axes is None or not padded <= set(axes):
+        if 0 in padded or axes is None:
+            return {"kind": rules.LINEAR}
+        return {"kind": rules.LINEAR, "axes": axes, "sees": (POINTWISE,)} if not padded & set(axes) else {}
+    (top, _), (left, _) = (sides.get(axis, (0, 0)) for axis in axes)
+    geometry = Geometry(padding=(top, left))
+    return {
+        "geometry": geometry,
+        "axes": axes,
+        "sees": (geometry,),
+        "margins": whole_margins(geometry, step, axes, axes),
+    }
+
+
+def mirrored(node: Node, step: Step) -> Fields:
+    """Padding that repeats the border: outside, an output looks at most twice the padding away from its place."""
+    pads = [signed(number) for number in node._saved_padding]
+    if step.input_axes[0] != MAPS or len(pads) != 4:
+        return {}
+    left, right, top, bottom = (max(0, number) for number in pads)
+    start, first = signed(node._saved_padding[2]), signed(node._saved_padding[0])
+    geometry = Geometry(
+        kernel=(2 * (top + bottom) + 1, 2 * (left + right) + 1), padding=(start + 2 * bottom, first + 2 * right)
+    )
+    return {"axes": MAPS, "sees": (geometry,)}
+
+
+def unshuffled(node: Node, step: Step) -> Fields:
+    factor = node._saved_downscale_factor
+    found: Fields = {"undo": arrangements.Shuffled(factor)} if len(step.made) == 4 else {}
+    if step.input_axes[0] != MAPS:
+        return found
+    return {**found, "axes": MAPS, "sees": (Geometry(kernel=(factor, factor), stride=(factor, factor)),)}
+
+
+def channels_shuffled(node: Node, step: Step) -> Fields:
+    found: Fields = {"undo": arrangements.ChannelsShuffled(node._saved_groups)}
+    return {**found, **(pointwise(node, step) if step.input_axes[0] == MAPS else {})}
+
+
+def picked(node: Node, step: Step) -> Fields:
+    """Samples of one axis by a constant list."""
+    rank, axes = len(step.input_shapes[0] or ()), step.input_axes[0]
+    if hasattr(node, "_saved_dim"):
+        over = [axis_of(node._saved_dim, rank)]
+    else:
+        over = [axis for axis, index in enumerate(node._saved_indices) if index is not None]
+        if any(node._saved_indices[axis].dim() != 1 for axis in over):
+            return {}
+    if 0 in over:
+        return {"unfit": MIXES} if rank == 4 else {}
+    if axes is None or len(over) != 1 or over[0] in axes:
+        return {}
+    return {"axes": axes, "sees": (POINTWISE,)}
