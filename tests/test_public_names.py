@@ -16,6 +16,8 @@ NAMES = {
     "DECONVNET",
     "GRADIENT",
     "GUIDED",
+    "PRODUCT",
+    "keep_fixed",
     "PixelwardError",
     "__version__",
     "draw",

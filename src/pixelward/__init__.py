@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pixelward.core.rules import DECONVNET as DECONVNET
     from pixelward.core.rules import GRADIENT as GRADIENT
     from pixelward.core.rules import GUIDED as GUIDED
+    from pixelward.core.rules import PRODUCT as PRODUCT
+    from pixelward.core.rules import keep_fixed as keep_fixed
     from pixelward.draw import draw as draw
     from pixelward.nets.load import load as load
     from pixelward.projection import project as project
@@ -40,6 +42,8 @@ _HOMES: Mapping[str, tuple[str, str]] = {  # public name -> module, name there
     "DECONVNET": ("pixelward.core.rules", "DECONVNET"),
     "GUIDED": ("pixelward.core.rules", "GUIDED"),
     "GRADIENT": ("pixelward.core.rules", "GRADIENT"),
+    "PRODUCT": ("pixelward.core.rules", "PRODUCT"),
+    "keep_fixed": ("pixelward.core.rules", "keep_fixed"),
 }
 
 __all__ = [  # noqa: RUF022, in the order of the work
@@ -53,6 +57,8 @@ __all__ = [  # noqa: RUF022, in the order of the work
     "DECONVNET",
     "GUIDED",
     "GRADIENT",
+    "PRODUCT",
+    "keep_fixed",
     "PixelwardError",
     "__version__",
 ]

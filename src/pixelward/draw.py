@@ -204,7 +204,7 @@ def _draw_batch(
 
     Returns how many pictures the next batch may have: one, where steps call their nodes, which know whole maps only.
     """
-    traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses)
+    traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses, table)
     plan, targets = traced.plan, traced.targets
     del traced
     if not any(calls_nodes(path(plan, target.value, table)) for target in targets.values()):

@@ -71,7 +71,7 @@ WHOLE = Extent(None, None)
 def field_of(plan: Plan, value: int) -> Extent:
     """The pixels that can change a unit of `value`."""
     steps, wanted = [], {value}
-    for step in reversed(plan.steps):
+    for step in plan.below(value):
         if any(output in wanted for output in step.outputs):
             steps.append(step)
             wanted.update(number for number in step.inputs if number is not None)

@@ -132,7 +132,7 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
         for number, (output, metadata) in enumerate(zip(outputs, node._input_metadata, strict=True)):
             if output is not None:
                 numbers[node, number] = output
-                values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes))
+                values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes, step.followed))
         if step.function is CheckpointFunction:
             raise PixelwardError(
                 given="a re-entrant checkpoint, which hides what runs inside it",
@@ -229,6 +229,7 @@ def _step(
 def _completed(step: Step, found: Fields) -> Step:
     """The step with what its reader found; where that says nothing, it sees everything."""
     axes: Axes | None = found.get("axes")
+    followed = axes is not None
     if axes is None and len(step.made) == 4:
         axes = MAPS
     sees = found.get("sees") or (WHOLE,) * len(step.inputs)
@@ -239,6 +240,7 @@ def _completed(step: Step, found: Fields) -> Step:
         **{
             **found,
             "axes": axes,
+            "followed": followed,
             "sees": sees,
             "reaches": reaches,
             "reason": step.reason or found.get("reason") or _REASONS.get(kind),

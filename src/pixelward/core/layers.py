@@ -14,12 +14,12 @@ from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.fields import Extent, field_of
 from pixelward.core.graph import read
-from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
+from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import path, reaches
 from pixelward.core.patterns import Edge
 from pixelward.core.plan import MAPS, Value
 from pixelward.core.sentinel import Counts, function_name
-from pixelward.core.trace import Pass, channel_axis, known_address, not_found
+from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError
 
 
@@ -51,7 +51,15 @@ def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[
     size: (height, width) of the prepared pictures. In order of the convolutions; a tensor is listed once.
     """
     survey = Survey(net, size, channels)
-    return survey.described(survey.convolutions())
+    found = survey.described(survey.convolutions())
+    over = other_than_pictures(net)
+    if not found and over is not None:
+        raise PixelwardError(
+            given=f"a network over {over}",
+            allowed="networks over pictures, (N, C, H, W)",
+            next_step="use a network whose convolutions are nn.Conv2d",
+        )
+    return found
 
 
 def find_layers(net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
@@ -139,7 +147,7 @@ class Survey:
         )
         axis, shape = channel_axis(value), value.shape[1:]
         known = value.axes in (MAPS, (1, 2)) if len(shape) == 3 else len(shape) == 1
-        if not known or (last and len(shape) == 3 and axis == 1):
+        if not known or (last and len(shape) == 3 and not value.followed):
             raise PixelwardError(
                 given=f"layer {text!r} of shape {shape}{', with its channels last' if last else ''}",
                 allowed="layers of maps (channels, height, width) or vectors (channels,)",
@@ -156,6 +164,7 @@ class Survey:
         names = named + (owned or own)
         number = self._numbers[edge]
         value = self.plan.values[number]
+        refuse_other_axes(self._net, str(names[0]), value.shape, 1)
         axis = self._channel_axis(own, value, str(names[0]))
         channels, *rest = value.shape[axis], *(n for at, n in enumerate(value.shape) if at not in (0, axis))
         field, refusal = field_of(self.plan, number), None

@@ -86,16 +86,16 @@ def unwrapped(net: nn.Module) -> nn.Module:
     return net
 
 
-def refuse_unreadable(net: nn.Module) -> None:
-    """Refuse what no watcher can see into: scripted, traced and compiled modules."""
-    for name, module in net.named_modules():
+def refuse_unreadable(net: nn.Module, *, opaque: bool = False) -> None:
+    """Refuse what no watcher can see into: scripted, traced and compiled modules, unless `opaque` ones are allowed."""
+    for name, module in () if opaque else net.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None):
             what = f"module {name!r}" if name else "network"
             raise PixelwardError(
                 given=f"a {'scripted or traced' if scripted else 'compiled'} {what}",
                 allowed="networks whose forward pass is ordinary Python over torch",
-                next_step="hand over the network as it was before torch.jit or torch.compile",
+                next_step='hand over the network as it was before torch.jit or torch.compile, or use rules="gradient"',
             )
 
     if any(is_lazy(parameter) for parameter in net.parameters()):
@@ -140,8 +140,9 @@ def _restored(net: nn.Module) -> Iterator[None]:
                 if not torch.equal(before[name], copy):  # type: ignore[arg-type]
                     with torch.no_grad():
                         before[name].copy_(copy)  # type: ignore[union-attr]
-            module._buffers.clear()
-            module._buffers.update(before)
+            if not isinstance(module, torch.jit.ScriptModule):  # whose buffers cannot be exchanged
+                module._buffers.clear()
+                module._buffers.update(before)
 
 
 def run(net: nn.Module, pictures: Tensor) -> None:
@@ -154,8 +155,26 @@ def run(net: nn.Module, pictures: Tensor) -> None:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        allowed = "pictures that the network takes as its one input"
+        next_step = "give the size and the channels that it was built for (--size, --channels)"
+        kind = other_than_pictures(net)
+        if kind is not None:
+            allowed = f"networks over pictures; this one is over {kind}"
+            next_step = "use a network whose convolutions are nn.Conv2d"
+        elif "modified inplace" in said or "in-place operation" in said:
+            allowed = "networks that can run while gradients are recorded"
+            next_step = "set inplace=False in the operation that changes a part of a tensor"
         raise PixelwardError(
             given=f"a picture tensor of shape {tuple(pictures.shape)}, on which the network's forward failed: {said}",
-            allowed="pictures that the network takes as its one input",
-            next_step="give the size and the channels that it was built for (--size, --channels)",
+            allowed=allowed,
+            next_step=next_step,
         ) from error
+
+
+def other_than_pictures(net: nn.Module) -> str | None:
+    """What a network is over whose first convolution is not over pictures."""
+    for module in net.modules():
+        for kind, what in ((nn.Conv2d, None), (nn.Conv1d, "sequences"), (nn.Conv3d, "volumes")):
+            if isinstance(module, kind):
+                return what
+    return None

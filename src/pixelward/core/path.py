@@ -26,7 +26,7 @@ def path(plan: Plan, value: int, rules: RuleSet) -> list[Crossing]:
     PixelwardError for a step without a rule, and for one below that makes the layer unfit.
     """
     wanted, below, crossed = {value}, {value}, []
-    for step in reversed(plan.steps):
+    for step in plan.below(value):
         if any(output in below for output in step.outputs):
             below.update(number for number in step.inputs if number is not None)
             if step.unfit is not None:

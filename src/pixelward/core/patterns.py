@@ -178,7 +178,7 @@ class Patterns:
     def _scaled_to_one(node: Node, source: tuple[int, Edge]) -> bool:
         """A clamp that is scaled to the width of one, as relu6(x + 3) / 6: a hard sigmoid."""
         number, (clamp, _) = source
-        constant = node._saved_other if number == 0 else node._saved_self
+        constant = _constant(node, number)
         if constant is None or constant.numel() != 1:
             return False
         factor = float(constant) if operation(node) == "Mul" else 1 / float(constant)
@@ -300,6 +300,12 @@ class Patterns:
         return found
 
 
+def _constant(node: Node, live: int) -> Tensor | None:
+    """The constant factor of a product or quotient whose argument `live` carries the signal."""
+    constant = node._saved_other if live == 0 else node._saved_self
+    return None if constant is None else torch.as_tensor(constant)
+
+
 def _bounds(node: Node) -> tuple[float, float]:
     """The bounds of a clamp in any spelling; NaN for one that differs from place to place."""
     name = operation(node)
@@ -338,5 +344,5 @@ def leaky(edge: Edge, source: Edge, inputs: Sequence[tuple[int, Edge]]) -> bool:
     node = edge[0]
     if operation(node) not in ("Mul", "Div") or [below for _, below in inputs] != [source]:
         return False
-    constant = node._saved_other if inputs[0][0] == 0 else node._saved_self
+    constant = _constant(node, inputs[0][0])
     return constant is not None and bool((constant >= 0).all())

@@ -6,7 +6,7 @@ walked down by any set of rules, or cut to windows (`windows.py`), without the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -52,11 +52,13 @@ class Value:
     """A tensor that carries the signal: its shape with the batch, its dtype, and where its maps are.
 
     axes: of rows and columns, (2, 3) in (N, C, H, W) and (1, 2) in (N, H, W, C); None where it holds no maps.
+    followed: whether they were followed from the picture's, or are taken to be where four axes mostly have them.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     axes: Axes | None = None
+    followed: bool = True
 
     @property
     def map(self) -> Pair | None:
@@ -74,8 +76,8 @@ class Step:
     sees: per input, what an output place depends on. reaches: per input, where a rule that keeps gates and statistics
     fixed sends the signal; None for an input that is kept fixed.
     geometry: of a convolution, pool or padding, or None where no window bounds it.
-    axes: of rows and columns in the outputs; input_axes: in each input. kept: per input, whether it is a gate or a
-    statistic, which the deconvnet keeps fixed.
+    axes, followed: of rows and columns in the outputs; input_axes: in each input.
+    kept: per input, whether it is a gate or a statistic, which the deconvnet keeps fixed.
     margins: (top, bottom, left, right) samples to add to the footprint of the output to get the input map; negative
     ones cut. Zero in a window.
     widening: for windows only, per input, the margins from what arrives there to the window of the input value.
@@ -104,6 +106,7 @@ class Step:
     input_axes: tuple[Axes | None, ...] = ()
     kept: tuple[bool, ...] = ()
     axes: Axes | None = None
+    followed: bool = True
     sees: tuple[Geometry, ...] = ()
     reaches: tuple[Geometry | None, ...] = ()
     geometry: Geometry | None = None
@@ -139,6 +142,11 @@ class Plan:
     values: tuple[Value, ...]
     steps: tuple[Step, ...]
     inside: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def below(self, value: int) -> Iterator[Step]:
+        """The steps from the one that made a value down to the picture, those beside its way included."""
+        made = next((at for at, step in enumerate(self.steps) if value in step.outputs), -1)
+        return reversed(self.steps[: made + 1])
 
     def without_nodes(self) -> Plan:
         """The same plan without autograd's nodes, so that the graph and its activations can be freed."""

@@ -78,7 +78,7 @@ def _checked(below: Sequence[Tensor | None], step: Step) -> list[Tensor | None]:
 def _follow_all(
     plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None
 ) -> Tensor:
-    """Like `follow`, for many signals in a plan of one picture, also where the picture's axis does not stay in front."""
+    """Like `follow`, for many signals in a plan of one picture, also where its axis does not stay in front."""
     apart = len(signal) > 1 and plan.values[value].shape[0] == 1
     below = (number for crossing in crossed for number in crossing.step.inputs if number is not None)
     if apart and any(plan.values[number].shape[:1] != (1,) for number in below):
@@ -123,7 +123,7 @@ def project_units(
     Raises PixelwardError for a layer, channel or position that is not there and for what has no rule.
     """
     table = resolve(rules, unpool)
-    traced = trace(net, pictures, [layer])
+    traced = trace(net, pictures, [layer], table)
     target = traced.targets[layer]
     chosen = [located(target.activations, unit, layer) for unit in units]
     activations = torch.stack([target.activations[index] for index in chosen])

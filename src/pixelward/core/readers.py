@@ -77,8 +77,9 @@ def axis_of(saved: int, rank: int) -> int:
     return signed(saved) % rank
 
 
-def aligned(factor: Tensor, step: Step) -> Tensor:
+def aligned(factor: Tensor | float, step: Step) -> Tensor:
     """A factor with as many axes as the output, as broadcasting reads it, so that windows can cut it."""
+    factor = torch.as_tensor(factor)
     missing = len(step.made) - factor.dim()
     return factor.detach()[(None,) * missing] if factor.dim() > 0 and missing > 0 else factor.detach()
 
@@ -230,7 +231,7 @@ def quotient(node: Node, step: Step) -> Fields:
         return {**found, "kind": rules.PRODUCT}
     if step.kind == rules.RESPONSE_NORM:
         return found
-    divisor = node._saved_other.detach().to(node._input_metadata[0].dtype)
+    divisor = torch.as_tensor(node._saved_other).detach().to(node._input_metadata[0].dtype)
     return {**found, "factors": (aligned(1 / divisor, step),)}
 
 

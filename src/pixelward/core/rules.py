@@ -66,10 +66,7 @@ def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
             next_step='use rules="deconvnet", which needs no results, or inplace=False in what follows',
         ) from error
     down = down if isinstance(down, tuple) else (down,)
-    return [
-        None if shape is None else _fit(part, shape, arrived)
-        for part, shape in zip(down, step.input_shapes, strict=False)
-    ]
+    return [_fit(part, index, arrived, step) for index, part in enumerate(down[: len(step.inputs)])]
 
 
 def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ...]) -> object:
@@ -94,20 +91,19 @@ def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ..
     return tuple(parts)
 
 
-def _fit(part: Tensor | None, shape: tuple[int, ...], signal: Tensor) -> Tensor | None:
+def _fit(part: Tensor | None, index: int, signal: Tensor, step: Step) -> Tensor | None:
     """What autograd's engine does between nodes: sum what was broadcast on the way up."""
-    if part is None or tuple(part.shape) == tuple(shape):
-        return part
-    return part.sum_to_size(_of_signals(shape, signal))
-
-
-def _of_signals(shape: tuple[int, ...], signal: Tensor) -> tuple[int, ...]:
-    """The shape of an input for as many pictures as there are signals."""
-    return (len(signal), *shape[1:])
+    shape = _input_shapes(signal, step)[index]
+    if part is None or shape is None or tuple(part.shape) == shape:
+        return part if shape is not None else None
+    return part.sum_to_size(shape)
 
 
 def _input_shapes(signal: Tensor, step: Step) -> list[tuple[int, ...] | None]:
-    return [None if shape is None else _of_signals(shape, signal) for shape in step.input_shapes]
+    """The shapes of the inputs for as many pictures as there are signals."""
+    if len(signal) == step.made[0]:
+        return list(step.input_shapes)
+    return [None if shape is None else (len(signal), *shape[1:]) for shape in step.input_shapes]
 
 
 def _is_sent(step: Step, index: int) -> bool:
@@ -139,21 +135,28 @@ def with_margins(signal: Tensor, margins: Margins, axes: Axes) -> Tensor:
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's rectification: of the signal itself; the forward sign plays no part."""
-    return [None if index is None else signal.clamp(min=0) for index in step.inputs]
+    down = _laid_out(signal.clamp(min=0), step)
+    return [None if index is None else down for index in step.inputs]
+
+
+def _laid_out(signal: Tensor, step: Step) -> Tensor:
+    """The signal as the input lies, where a step also turned axes."""
+    laid_out = signal if step.undo is None else step.undo([signal], _input_shapes(signal, step))[0]
+    if laid_out is None:
+        raise LookupError(f"{step.operation} lost its signal")
+    return laid_out
 
 
 def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Guided backpropagation (Springenberg et al. 2015): rectified signal, where the input passed on the way up."""
+    down = _laid_out(signal.clamp(min=0), step)
     slopes = autograd(torch.ones_like(signal), step)
-    return [None if slope is None else signal.clamp(min=0) * slope.clamp(min=0) for slope in slopes]
+    return [None if slope is None else down * slope.clamp(min=0) for slope in slopes]
 
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Nothing on the way down: what the paper does for contrast normalisation."""
-    return [
-        _fit(signal, shape, signal) if _is_sent(step, index) and shape is not None else None
-        for index, shape in enumerate(step.input_shapes)
-    ]
+    return [_fit(signal, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
 
 
 def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -163,10 +166,7 @@ def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     down = signal
     for factor in step.factors:
         down = down * factor
-    return [
-        _fit(down, shape, signal) if _is_sent(step, index) and shape is not None else None
-        for index, shape in enumerate(step.input_shapes)
-    ]
+    return [_fit(down, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
 
 
 def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -174,8 +174,8 @@ def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     if step.coefficients is None:
         return autograd(signal, step)
     return [
-        None if shape is None else _fit(signal if number == 1 else signal * number, shape, signal)
-        for shape, number in zip(step.input_shapes, step.coefficients, strict=True)
+        _fit(signal if number == 1 else signal * number, index, signal, step)
+        for index, number in enumerate(step.coefficients)
     ]
 
 
@@ -221,8 +221,8 @@ def to_maximum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
         return autograd(signal, step)
     spread_out = step.undo([signal], _input_shapes(signal, step))[0] if step.undo else signal
     return [
-        None if winner is None or shape is None or spread_out is None else _fit(spread_out * winner, shape, signal)
-        for winner, shape in zip(step.winners, step.input_shapes, strict=True)
+        None if winner is None or spread_out is None else _fit(spread_out * winner, index, signal, step)
+        for index, winner in enumerate(step.winners)
     ]
 
 

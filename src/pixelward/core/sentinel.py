@@ -23,6 +23,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from pixelward.core import pools, readers, rules
 from pixelward.core.graph import Composite, Notes, Origin
 from pixelward.core.masks import Call, Masks, Spelled
+from pixelward.core.overwriting import composites, whole_view
+from pixelward.core.patterns import Edge
 from pixelward.core.readers import Node, Reader
 
 # Functions of several nodes that are one step: kind, reader, and the node among them that it reads.
@@ -121,6 +123,7 @@ class Sentinel(TorchFunctionMode):
         # What the call spells is read before it runs: it may change its arguments in place.
         spelled = self._masks.spelled(call) if tainted and live else None
         versions = [tensor._version for tensor in given]
+        bases = {id(tensor): _edge_of(tensor._base) for tensor in live if tensor._is_view()}
         first = next_sequence_number()
         result = function(*arguments, **keywords)
         origin = Origin(where, name, count, function)
@@ -133,6 +136,11 @@ class Sentinel(TorchFunctionMode):
         self._look_for_escapes(name, where, live, entered, tainted, changed, result)
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
         self._note(nodes, origin, call, bool(tainted), spelled)
+        for tensor in changed:
+            overwritten = whole_view(tensor, bases.get(id(tensor)))
+            if overwritten is not None and not tainted:
+                self._composites.update(composites(call, overwritten))
+                self._origins.setdefault(overwritten.base.grad_fn, origin)
         for tensor in made:
             if tensor.grad_fn is not None:
                 self._live[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
@@ -207,6 +215,10 @@ def _composite(call: Call) -> Composite | None:
     if call.function is F.pad and call.argument(2, "mode", "constant") == "circular":
         return Composite(rules.LINEAR, call.entered, readers.plain)
     return None
+
+
+def _edge_of(tensor: Tensor | None) -> Edge | None:
+    return None if tensor is None or tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
 
 
 class _Memory:

@@ -18,10 +18,11 @@ from pixelward.core import rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.graph import Notes, Wiring, read
 from pixelward.core.nodes import operation
-from pixelward.core.passage import Done, Modules, refuse_unreadable, run, untouched, unwrapped
+from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.patterns import Edge
 from pixelward.core.plan import Plan, Value
 from pixelward.core.readers import Node
+from pixelward.core.rules import RuleSet
 from pixelward.core.sentinel import Sentinel
 from pixelward.errors import PixelwardError
 
@@ -60,13 +61,14 @@ class Trace:
     targets: Mapping[str, Target]
 
 
-def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str]) -> Trace:
+def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str], table: RuleSet = rules.DECONVNET) -> Trace:
     """Run `net` on pictures, (N, C, H, W) float, up to the last of `addresses`, and read the plan below them.
 
     Nothing above the last layer runs; the network is left as it was found. Raises PixelwardError for an unknown
-    layer, one that does not depend on the picture, and networks that cannot be watched.
+    layer, one that does not depend on the picture, and networks that cannot be watched. table: the rules that will be
+    walked by; autograd's own need nothing but the graph, so for them scripted and compiled modules may run too.
     """
-    with Pass(net, pictures) as forward:
+    with Pass(net, pictures, opaque=rules.ANY in table) as forward:
         modules = forward.modules
         wanted = {text: known_address(parse(text), modules) for text in addresses}
         found: dict[str, tuple[Edge, Tensor]] = {}
@@ -87,6 +89,8 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str]) -> Trace:
             if text not in found:
                 raise not_found(text, asked, forward)
         plan, numbers = read([edge for edge, _ in found.values()], forward.picture, forward.notes())
+    for text, (_, tensor) in found.items():
+        refuse_other_axes(net, text, tuple(tensor.shape), len(pictures))
     missing = [text for text, (edge, _) in found.items() if edge not in numbers]
     if missing:
         raise _constant(missing[0])
@@ -106,9 +110,9 @@ def channel_axis(value: Value) -> int:
 class Pass:
     """One watched forward pass with gradients for the picture alone; use it as a context."""
 
-    def __init__(self, net: nn.Module, pictures: Tensor) -> None:
+    def __init__(self, net: nn.Module, pictures: Tensor, *, opaque: bool = False) -> None:
         self.net = unwrapped(net)
-        refuse_unreadable(self.net)
+        refuse_unreadable(self.net, opaque=opaque)
         self.modules = Modules(self.net)
         self.outputs: dict[Address, Edge] = {}  # every tensor of a module or function, in order of execution
         self.shapes: dict[Address, tuple[int, ...]] = {}
@@ -174,6 +178,17 @@ class Pass:
             if self._wiring.verdict(edge[0]).kind in _BEFORE_RECTIFIER or operation(edge[0]) in _TURNED:
                 stack += self._wiring.crossed(edge[0])
         return seen
+
+
+def refuse_other_axes(net: nn.Module, text: str, shape: tuple[int, ...], pictures: int) -> None:
+    """Refuse a layer whose first axis is not that of the pictures, as in networks over volumes."""
+    if not shape or shape[0] != pictures:
+        over = other_than_pictures(net)
+        raise PixelwardError(
+            given=f"layer {text!r} of shape {shape} for {pictures} pictures",
+            allowed="layers whose first axis is the pictures'" + (f"; this network is over {over}" if over else ""),
+            next_step="use a network over pictures, (N, C, H, W)",
+        )
 
 
 def known_address(address: Address, modules: Modules) -> Address:
