@@ -15,10 +15,10 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from pixelward.core import rules
 from pixelward.core.nodes import operation, row_of
-from pixelward.core.patterns import Edge, Patterns, Verdict
+from pixelward.core.patterns import BOUNDED, Edge, Patterns, Verdict
 from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
 from pixelward.core.pools import lp_pool
-from pixelward.core.readers import RANDOM, Fields, Node, Reader, pointwise
+from pixelward.core.readers import RANDOM, Fields, Node, Reader, multiple_of, pointwise
 from pixelward.errors import PixelwardError
 
 _REASONS: Mapping[str, str] = {  # why a kind, or a node without a row, has no rule
@@ -91,8 +91,9 @@ class Wiring:
         verdict = self.patterns.verdict(node)
         if verdict is None or verdict.source is None:
             return None
-        read_by = (lp_pool, "AvgPool2D") if verdict.kind == rules.LP_POOL else (pointwise, None)
-        return Composite(verdict.kind, (verdict.source,), *read_by)
+        if verdict.kind == rules.LP_POOL:
+            return Composite(verdict.kind, (verdict.source,), lp_pool, "AvgPool2D")
+        return Composite(verdict.kind, (verdict.source,), multiple_of(verdict.share))
 
     def verdict(self, node: Node) -> Verdict:
         """The kind of a node, which input is kept fixed, and why it has no rule."""
@@ -214,6 +215,7 @@ def _step(
         kept=tuple(number == verdict.kept for number in range(len(inputs))),
         node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
         function=function or (origin and origin.function),
+        gates=operation(node) in BOUNDED and wiring.patterns.is_gate((node, 0)),
         reason=inside or verdict.reason,
         refusal=refusal,
         unfit=unfit,

@@ -107,7 +107,9 @@ class Masks:
             if self._is_zero(below):
                 return Spelled(rules.RECTIFIER, mask.of)
             edge = _edge(below)
-            if edge is not None and leaky(edge, mask.of, _ALL_LIVE.inputs(edge[0])):
+            if edge is not None and (
+                leaky(edge, mask.of, _ALL_LIVE.inputs(edge[0])) or _ALL_LIVE.is_exponential(edge, mask.of)
+            ):
                 return Spelled(rules.ACTIVATION, mask.of)
         elif call.name.startswith("max_unpool"):
             places = call.argument(1, "indices", None)

@@ -72,12 +72,14 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.LINEAR, readers.unshuffled, "PixelUnshuffle"),
     (rules.LINEAR, readers.channels_shuffled, "ChannelShuffle"),
     (rules.LINEAR, readers.pointwise, "ToCopy Where MaskedFill"),
-    (rules.LINEAR, readers.with_constant, "Lerp GridSampler2D Gather"),
+    (rules.LINEAR, readers.with_constant(2), "Lerp"),
+    (rules.LINEAR, readers.with_constant(1), "GridSampler2D GridSampler3D"),
+    (rules.GATE, readers.gated_half, "Glu"),
     (
         rules.LINEAR,
         readers.plain,
         "Rot90 Tril Triu Diagonal AsStrided Repeat Unfold Im2Col Col2Im "
-        "PixelShuffle MaxUnpool2D MaxUnpool3D "
+        "PixelShuffle Gather MaxUnpool2D MaxUnpool3D "
         "ReflectionPad1D ReflectionPad3D ReplicationPad1D ReplicationPad3D "
         "UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D UpsampleNearestExact1D UpsampleNearestExact2D "
         "UpsampleNearestExact3D UpsampleLinear1D UpsampleBilinear2D UpsampleBicubic2D UpsampleTrilinear3D "
@@ -88,7 +90,7 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
 _SEEING: tuple[tuple[Reader, str], ...] = (
     (
         readers.pointwise,
-        "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Abs Reciprocal Erf Sign ClampMax Minimum Sin Cos Atan LogSigmoid "
+        "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Abs Reciprocal Erf Sign ClampMax Minimum Sin Cos Atan LogSigmoid Logaddexp "
         "Hardshrink Softshrink Addcdiv",
     ),
     (readers.reduction, "Var Std VarMean StdMean LinalgVectorNorm Norm Amin Min Logsumexp"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pixelward.core.fields import Extent, extents
 from pixelward.core.plan import Geometry, Plan, Step
-from pixelward.core.rules import Rule, RuleSet, needs_node, rule_for, sent
+from pixelward.core.rules import Rule, RuleSet, autograd, lacks, needs_node, rule_for, sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,25 +22,30 @@ class Crossing:
 def path(plan: Plan, value: int, rules: RuleSet) -> list[Crossing]:
     """The steps that a signal starting at `value` crosses, consumers first.
 
-    Gates and statistics that a rule keeps fixed get no signal, so what is only below them is not on the path. Raises
-    PixelwardError for a step without a rule, and for one below that makes the layer unfit.
+    Gates and statistics that a rule keeps fixed get no signal, so what is only below them is not on the path; a rule
+    set that differentiates them may cross whatever they are made of. Raises PixelwardError for a step without a rule,
+    and for one below that makes the layer unfit.
     """
-    wanted, below, crossed = {value}, {value}, []
+    below, crossed, own = {value}, {value}, {value}  # own: crossed, and not only within what a deconvnet keeps fixed
+    crossings = []
     for step in plan.below(value):
-        if any(output in below for output in step.outputs):
-            below.update(number for number in step.inputs if number is not None)
-            if step.unfit is not None:
-                rule_for(step, rules)
-        if any(output in wanted for output in step.outputs):
-            rule = rule_for(step, rules)
-            crossing = Crossing(step, rule, sent(step, rule))
-            crossed.append(crossing)
-            wanted.update(
-                number
-                for number, geometry in zip(step.inputs, crossing.sent, strict=True)
-                if number is not None and geometry is not None
-            )
-    return crossed
+        if not any(output in below for output in step.outputs):
+            continue
+        below.update(number for number in step.inputs if number is not None)
+        if step.unfit is not None:
+            rule_for(step, rules)
+        if not any(output in crossed for output in step.outputs):
+            continue
+        apart = not any(output in own for output in step.outputs)
+        rule = autograd if apart and (step.gates or lacks(step, rules)) else rule_for(step, rules)
+        crossing = Crossing(step, rule, sent(step, rule))
+        crossings.append(crossing)
+        for number, kept, geometry in zip(step.inputs, step.kept, crossing.sent, strict=True):
+            if number is not None and geometry is not None:
+                crossed.add(number)
+                if not apart and not kept:
+                    own.add(number)
+    return crossings
 
 
 def reaches(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent]:

@@ -27,7 +27,11 @@ def _names(text: str) -> frozenset[str]:
 
 GATES = _names("Sigmoid Hardsigmoid Tanh Softmax")
 CLAMPS = _names("Clamp ClampMin ClampMax Hardtanh Threshold")
-WHOLE_MOVES = _names("View ReshapeAlias UnsafeView Transpose Permute Unsqueeze Squeeze Expand ToCopy Clone Alias")
+WHOLE_MOVES = _names(
+    "View ReshapeAlias UnsafeView Transpose Permute Unsqueeze Squeeze Expand ToCopy Clone Alias Flip Roll PixelShuffle "
+    "PixelUnshuffle ChannelShuffle"
+)
+NORMS = _names("NativeBatchNorm NativeLayerNorm NativeGroupNorm")
 MOVES = _names(
     "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Expand Repeat Split "
     "SplitWithSizes UnsafeSplit UnsafeSplitWithSizes Unbind Stack Cat Index IndexSelect ToCopy Clone Alias "
@@ -51,11 +55,13 @@ class Verdict:
     """What a node is, beside what its name says.
 
     kind: its row of the table of rules. source: where it is a function of one tensor, spelled by several nodes, that
-    tensor. kept: the number of the input that the deconvnet keeps fixed. reason: why a kind has no rule.
+    tensor; share: how many times the activation itself that function is, 6 in x * relu6(x + 3). kept: the number of the
+    input that the deconvnet keeps fixed. reason: why a kind has no rule.
     """
 
     kind: str
     source: Edge | None = None
+    share: float = 1.0
     kept: int | None = None
     reason: str | None = None
 
@@ -93,6 +99,8 @@ class Patterns:
             for (_, one), (_, other) in (inputs, reversed(inputs)):
                 if leaky(other, one, self.inputs(other[0])):
                     return Verdict(rules.ACTIVATION, source=one)
+        if name in ("Log", "Log1P", "Logaddexp"):
+            return self._logarithm(node, inputs)
         if name in ("Mul", "Div") and len(inputs) == 2:
             return self._of_two(node, name, inputs[0][1], inputs[1][1])
         if name in ("Add", "Sub") and len(inputs) == 2:
@@ -126,6 +134,19 @@ class Patterns:
             return Verdict(rules.ACTIVATION)
         return None
 
+    def _logarithm(self, node: Node, inputs: Sequence[tuple[int, Edge]]) -> Verdict | None:
+        """log(1 + exp(x)) in its spellings is a softplus."""
+        source = inputs[0][1]
+        if operation(node) == "Logaddexp":
+            constant = _constant(node, inputs[0][0]) if len(inputs) == 1 else None
+            return None if constant is None or constant.any() else Verdict(rules.ACTIVATION)
+        if operation(node) == "Log" and operation(source[0]) == "Add" and len(self.inputs(source[0])) == 1:
+            source = self.inputs(source[0])[0][1]
+        elif operation(node) == "Log":
+            return None
+        exponential = operation(source[0]) == "Exp"
+        return Verdict(rules.ACTIVATION, source=self.inputs(source[0])[0][1]) if exponential else None
+
     def _powered(self, power: Edge) -> Edge:
         """The tensor whose powers are averaged, before it was held away from zero."""
         ((_, source),) = self.inputs(power[0])[:1]
@@ -135,10 +156,12 @@ class Patterns:
 
     def _of_two(self, node: Node, name: str, one: Edge, other: Edge) -> Verdict:
         pairs = ((one, other, 1), (other, one, 0)) if name == "Mul" else ((one, other, 1),)
+        if name == "Mul" and one == other and self._is_rectified(one):
+            return Verdict(rules.ACTIVATION, source=one)
         for feature, factor, _ in pairs:
-            source = self._spelled(name, feature, factor)
-            if source is not None:
-                return Verdict(rules.ACTIVATION, source=source)
+            spelled = self._spelled(name, feature, factor)
+            if spelled is not None:
+                return Verdict(rules.ACTIVATION, source=spelled[0], share=spelled[1])
         gates = [number for number, edge in enumerate((one, other)) if self.is_gate(edge)]
         if len(gates) == 1 and (name == "Mul" or gates == [1]):
             return Verdict(rules.GATE, kept=gates[0])
@@ -167,7 +190,9 @@ class Patterns:
         if name in GATES:
             return True
         if name in BOUNDED:
-            return _bounds(node) in ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
+            shifted = operation(inputs[0][1][0]) == "Add" and len(self.inputs(inputs[0][1][0])) == 1
+            hard_sigmoid = shifted and _bounds(node) == (0.0, 6.0)  # relu6(x + 3), divided by 6 later
+            return hard_sigmoid or _bounds(node) in ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
         if name in ("Mul", "Div") and len(inputs) == 1 and operation(inputs[0][1][0]) in BOUNDED:
             return self._scaled_to_one(node, inputs[0])
         if name not in MOVES | ARITHMETIC | AVERAGES | {"Mean", "Sum"} or not inputs:
@@ -178,11 +203,9 @@ class Patterns:
     def _scaled_to_one(node: Node, source: tuple[int, Edge]) -> bool:
         """A clamp that is scaled to the width of one, as relu6(x + 3) / 6: a hard sigmoid."""
         number, (clamp, _) = source
-        constant = _constant(node, number)
-        if constant is None or constant.numel() != 1:
-            return False
-        factor = float(constant) if operation(node) == "Mul" else 1 / float(constant)
-        return abs(_width(clamp) * abs(factor) - 1) < 1e-3
+        low, high = _bounds(clamp)
+        factor = _factor(node, number)
+        return factor is not None and abs((high - low) * abs(factor) - 1) < 1e-3
 
     # Activations and norms spelled out: functions of one tensor.
 
@@ -203,42 +226,59 @@ class Patterns:
                 return None
         return names
 
-    def _roots(self, edge: Edge) -> list[Edge]:
-        """The tensor, and those that it is a constant multiple of."""
-        found = [edge]
-        while operation(found[-1][0]) in ("Mul", "Div", "Neg") and len(self.inputs(found[-1][0])) == 1:
-            number, below = self.inputs(found[-1][0])[0]
-            if operation(found[-1][0]) == "Div" and number == 1:
-                break
-            found.append(below)
-        return found
+    def is_exponential(self, edge: Edge, source: Edge) -> bool:
+        """Whether a tensor is exp(x) - 1, also scaled, of `source`: the negative half of an ELU."""
+        names = self._only_from(edge, source, _names("Exp Expm1 Sub Add Mul Div"))
+        return bool(names and names & {"Exp", "Expm1"})
 
-    def _spelled(self, name: str, feature: Edge, factor: Edge) -> Edge | None:
-        """The tensor x where feature and factor spell an activation of x, as x * sigmoid(x)."""
-        for root in self._roots(feature):
+    def _roots(self, edge: Edge) -> list[tuple[Edge, float]]:
+        """The tensor, and those that it is a constant multiple of, each with that constant."""
+        found = [(edge, 1.0)]
+        while True:
+            (node, _), share = found[-1]
+            inputs = self.inputs(node)
+            if operation(node) == "Neg":
+                factor: float | None = -1.0
+            elif operation(node) in ("Mul", "Div") and len(inputs) == 1:
+                factor = _factor(node, inputs[0][0])
+            else:
+                return found
+            if factor is None:
+                return found
+            found.append((inputs[0][1], share * factor))
+
+    def _spelled(self, name: str, feature: Edge, factor: Edge) -> tuple[Edge, float] | None:
+        """The tensor x where feature and factor spell an activation of x, as x * sigmoid(x), and how many times it."""
+        for root, share in self._roots(feature):
             names = self._only_from(factor, root, ELEMENTWISE)
             if not names:
                 continue
             if name == "Div":
-                return root if "Exp" in names and "Add" in names else None
-            return root if self._is_positive(factor) else None
+                return (root, share) if "Exp" in names and "Add" in names else None
+            largest = self._largest(factor)
+            return None if largest is None else (root, share * largest)
         return None
 
-    def _is_positive(self, edge: Edge) -> bool:
-        """Whether a tensor is a bounded function that is never negative, by its form."""
+    def _largest(self, edge: Edge) -> float | None:
+        """What a bounded function that is never negative comes to, read off its form; None for another."""
         node, inputs = edge[0], self.inputs(edge[0])
         name = operation(node)
         if name in ("Sigmoid", "Hardsigmoid"):
-            return True
+            return 1.0
         if name in BOUNDED:
-            return _bounds(node)[0] == 0 and _width(node) < float("inf")
+            low, high = _bounds(node)
+            return high if low == 0 and high < torch.inf else None
         if name == "Tanh":
-            return operation(inputs[0][1][0]) in ("Softplus", "Relu", "Log1P", "Log")
+            return 1.0 if operation(inputs[0][1][0]) in ("Softplus", "Relu", "Log1P", "Log", "Logaddexp") else None
         if len(inputs) != 1:
-            return False
-        if name == "Add":
-            return operation(inputs[0][1][0]) in ("Tanh", "Erf")
-        return name in ("Mul", "Div", "ToCopy") and self._is_positive(inputs[0][1])
+            return None
+        if name == "Add":  # 1 + tanh, 1 + erf: the constant is not saved
+            return 2.0 if operation(inputs[0][1][0]) in ("Tanh", "Erf") else None
+        if name == "ToCopy":
+            return self._largest(inputs[0][1])
+        below = self._largest(inputs[0][1]) if name in ("Mul", "Div") else None
+        factor = None if below is None else _factor(node, inputs[0][0])
+        return None if below is None or factor is None or factor <= 0 else below * factor
 
     def _normalises(self, name: str, factor: Edge, feature: Edge) -> bool:
         """Whether x / f(x) or x * f(x) is a response norm: f mixes x with what is beside it, and divides."""
@@ -295,7 +335,7 @@ class Patterns:
             here = stack.pop()
             if here not in found:
                 found.add(here)
-                if operation(here[0]) in ELEMENTWISE | WHOLE_MOVES:
+                if operation(here[0]) in ELEMENTWISE | WHOLE_MOVES | NORMS:
                     stack += [below for _, below in self.inputs(here[0])]
         return found
 
@@ -304,6 +344,14 @@ def _constant(node: Node, live: int) -> Tensor | None:
     """The constant factor of a product or quotient whose argument `live` carries the signal."""
     constant = node._saved_other if live == 0 else node._saved_self
     return None if constant is None else torch.as_tensor(constant)
+
+
+def _factor(node: Node, live: int) -> float | None:
+    """The number that a product or quotient multiplies its argument `live` with; None where it is no single number."""
+    constant = _constant(node, live)
+    if constant is None or constant.numel() != 1 or (operation(node) == "Div" and live == 1):
+        return None
+    return float(constant) if operation(node) == "Mul" else 1 / float(constant)
 
 
 def _bounds(node: Node) -> tuple[float, float]:
@@ -327,11 +375,6 @@ def _number(bound: Any, missing: float) -> float:
     if not isinstance(bound, Tensor):
         return float(bound)
     return float(bound.flatten()[0]) if bound.numel() and bool((bound == bound.flatten()[0]).all()) else torch.nan
-
-
-def _width(node: Node) -> float:
-    low, high = _bounds(node)
-    return high - low
 
 
 def _negative(node: Node) -> bool:

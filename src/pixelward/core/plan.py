@@ -91,6 +91,7 @@ class Step:
     the outputs and the shapes of the inputs to the signals of the inputs.
     node: autograd's own transpose; call it with the signals of the outputs. None in a window.
     function: the torch function or autograd Function class that made it, if known: a key for a user's own rule.
+    gates: whether it is a hard sigmoid if it ends in a gate, whatever its kind.
     reason: of a kind without a rule, why it has none.
     refusal: why no rule may cross this step but autograd's own, or None.
     unfit: why nothing above this step may be projected, crossed or not (it is random, or mixes pictures), or None.
@@ -122,6 +123,7 @@ class Step:
     undo: Undo | None = None
     node: Callable[..., object] | None = None
     function: object = None
+    gates: bool = False
     reason: str | None = None
     refusal: str | None = None
     unfit: str | None = None

@@ -37,7 +37,7 @@ def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, 
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
         if all(part is None for part in arrived):
             continue
-        given = arrived[0] if len(arrived) == 1 else arrived
+        given = arrived if any(number is not None for number in step.outputs[1:]) else arrived[0]
         below = _checked(crossing.rule(given, step), step)  # type: ignore[arg-type]
         if visit is not None:
             visit(step, next(part for part in arrived if part is not None), below)

@@ -94,7 +94,8 @@ def convolution(node: Node, step: Step) -> Fields:
     if node._saved_transposed or weight.dim() not in (4, 5) or axes is None:
         return {}
     kernel, stride, padding, dilation = (
-        tuple(pair)[-2:] for pair in (weight.shape[2:], node._saved_stride, node._saved_padding, node._saved_dilation)
+        (pair[0], pair[0]) if len(pair) == 1 else tuple(pair)[-2:]  # padding="valid" saves one number
+        for pair in (weight.shape[2:], node._saved_stride, node._saved_padding, node._saved_dilation)
     )
     geometry = Geometry(kernel, stride, padding, dilation)
     if weight.dim() == 5:
@@ -120,11 +121,24 @@ def matrix_product(node: Node, step: Step) -> Fields:
     return {}
 
 
-def with_constant(node: Node, step: Step) -> Fields:
-    """Linear in its first arguments as long as the last one, the weight, the grid or the index, is a constant."""
-    if step.inputs[-1] is not None and len(step.inputs) > 1:
-        return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
-    return {}
+def with_constant(argument: int) -> Reader:
+    """Linear in its first arguments as long as one of them, the weight or the grid, is a constant."""
+
+    def reader(node: Node, step: Step) -> Fields:
+        if len(step.inputs) > argument and step.inputs[argument] is not None:
+            return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
+        return {}
+
+    return reader
+
+
+def gated_half(node: Node, step: Step) -> Fields:
+    """A gated linear unit: half of the channels, times the sigmoid of the other half, which is the gate."""
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    axis = axis_of(node._saved_dim, len(shape))
+    gate = node._saved_self.detach().chunk(2, axis)[1].sigmoid()
+    found: Fields = {"undo": arrangements.Sliced(axis, 0, 1), "factors": (gate,)}
+    return found if axis == 0 or axes is None or axis in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
 
 
 # Norms.
@@ -189,6 +203,16 @@ def activation(node: Node, step: Step) -> Fields:
     if any(index is not None for index in step.inputs[1:]):
         return {"kind": rules.PRODUCT, "reason": "its slope is computed from the picture"}
     return pointwise(node, step)
+
+
+def multiple_of(share: float) -> Reader:
+    """An activation spelled by hand, `share` times."""
+
+    def reader(node: Node, step: Step) -> Fields:
+        found = pointwise(node, step)
+        return found if abs(share - 1) < 1e-12 else {**found, "factors": (torch.tensor(share, dtype=torch.float64),)}
+
+    return reader
 
 
 def noisy(node: Node, step: Step) -> Fields:

@@ -51,7 +51,7 @@ def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Autograd's own transpose of the step, whatever it is."""
     if step.node is None:
         raise LookupError(f"{step.operation} has no node left to call")
-    signals: tuple[Tensor | None, ...] = signal if isinstance(signal, tuple) else (signal,)
+    signals = _of_outputs(signal, step)
     arrived = next(s for s in signals if s is not None)
     made = next(shape for s, shape in zip(signals, step.output_shapes, strict=True) if s is not None)
     one_each = made is None or tuple(arrived.shape) == tuple(made)
@@ -89,6 +89,11 @@ def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ..
     for index, part in zip(kept, down, strict=True):
         parts[index] = part.squeeze(1)
     return tuple(parts)
+
+
+def _of_outputs(signal: Tensor, step: Step) -> tuple[Tensor | None, ...]:
+    """One signal, or None, for each output; a rule gets a single signal where only the first output is used."""
+    return signal if isinstance(signal, tuple) else (signal, *[None] * (len(step.outputs) - 1))
 
 
 def _fit(part: Tensor | None, index: int, signal: Tensor, step: Step) -> Tensor | None:
@@ -135,6 +140,8 @@ def with_margins(signal: Tensor, margins: Margins, axes: Axes) -> Tensor:
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's rectification: of the signal itself; the forward sign plays no part."""
+    for factor in step.factors or ():  # x * relu6(x + 3) is six times the activation
+        signal = signal * factor
     down = _laid_out(signal.clamp(min=0), step)
     return [None if index is None else down for index in step.inputs]
 
@@ -149,8 +156,12 @@ def _laid_out(signal: Tensor, step: Step) -> Tensor:
 
 def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Guided backpropagation (Springenberg et al. 2015): rectified signal, where the input passed on the way up."""
+    for factor in step.factors or ():
+        signal = signal * factor.sign()
     down = _laid_out(signal.clamp(min=0), step)
     slopes = autograd(torch.ones_like(signal), step)
+    for factor in step.factors or ():
+        slopes = [None if slope is None else slope * factor.sign() for slope in slopes]
     return [None if slope is None else down * slope.clamp(min=0) for slope in slopes]
 
 
@@ -166,6 +177,7 @@ def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     down = signal
     for factor in step.factors:
         down = down * factor
+    down = _laid_out(down, step)
     return [_fit(down, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
 
 
@@ -181,7 +193,7 @@ def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 def transpose(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The exact transpose of a step that is linear in the signal."""
-    signals: tuple[Tensor | None, ...] = signal if isinstance(signal, tuple) else (signal,)
+    signals = _of_outputs(signal, step)
     if step.geometry is not None and step.axes is not None:
         return [with_margins(_stretched(signal, step.geometry, step.axes), step.margins, step.axes)]
     if step.undo is not None:
@@ -371,6 +383,11 @@ def resolve(rules: str | RuleSet, unpool: str) -> RuleSet:
             next_step='leave unpool away, or use rules="guided"',
         )
     return MappingProxyType({**named, MAX_POOL: UNPOOLING[unpool]})
+
+
+def lacks(step: Step, rules: RuleSet) -> bool:
+    """Whether a rule set has no row for a step, which autograd could cross all the same."""
+    return step.refusal is None and not ({step.function, step.kind, ANY} & rules.keys())
 
 
 def rule_for(step: Step, rules: RuleSet) -> Rule:

@@ -40,6 +40,8 @@ _SHAPE_ONLY = frozenset(
     "zeros_like ones_like empty_like full_like rand_like randn_like randint_like "
     "new_zeros new_ones new_empty new_full new_tensor".split()
 )
+# These take of all but their first argument only the form.
+_OF_THE_FIRST = frozenset("to type_as expand_as view_as reshape_as".split())
 # These tell Python nothing of a tensor's values, only of its form; others that return no tensor read values.
 _FORM = frozenset(
     "size shape ndim dim ndimension stride storage_offset numel nelement element_size itemsize nbytes dtype device "
@@ -111,8 +113,10 @@ class Sentinel(TorchFunctionMode):
     ) -> Any:
         keywords = keywords or {}
         given = [leaf for leaf in tree_leaves((arguments, keywords)) if isinstance(leaf, Tensor)]
-        live = [tensor for tensor in given if tensor.grad_fn is not None]
         name, where = function_name(function), self._where()
+        if name in _OF_THE_FIRST:
+            given = [tensor for tensor in given if tensor is arguments[0]]
+        live = [tensor for tensor in given if tensor.grad_fn is not None]
         if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in given):
             self._escape(f"{where or 'the network'} uses vmap or another transform, inside which nothing is watched")
             return function(*arguments, **keywords)

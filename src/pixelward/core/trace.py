@@ -182,7 +182,7 @@ class Pass:
 
 def refuse_other_axes(net: nn.Module, text: str, shape: tuple[int, ...], pictures: int) -> None:
     """Refuse a layer whose first axis is not that of the pictures, as in networks over volumes."""
-    if not shape or shape[0] != pictures:
+    if len(shape) < 2 or shape[0] != pictures:
         over = other_than_pictures(net)
         raise PixelwardError(
             given=f"layer {text!r} of shape {shape} for {pictures} pictures",
