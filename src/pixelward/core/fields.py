@@ -89,12 +89,16 @@ def extents(
     """
     found = {value: Extent(UNIT, UNIT) if plan.values[value].axes is not None else WHOLE}
     for step in steps:
-        above = [found[output] for output in step.outputs if output in found]
+        used = [output for output in step.outputs if output in found]
+        if not used:
+            continue
+        above = found[used[0]]
+        for output in used[1:]:
+            above = _united(above, found[output])
+        found.update(dict.fromkeys(used, above))  # parts of one tensor go down together
         for index, geometry in zip(step.inputs, sent(step), strict=True):
-            if index is None or geometry is None:
-                continue
-            for extent in above:
-                box = _through(extent, geometry)
+            if index is not None and geometry is not None:
+                box = _through(above, geometry)
                 found[index] = box if index not in found else _united(found[index], box)
     return found
 

@@ -73,7 +73,7 @@ class Patterns:
         self._live = live
         self._verdicts: dict[Node, Verdict | None] = {}
         self._gates: dict[Edge, bool] = {}
-        self._reduced: dict[Edge, frozenset[Edge] | None] = {}
+        self._reduced: dict[Edge, frozenset[frozenset[Edge]] | None] = {}
 
     def verdict(self, node: Node) -> Verdict | None:
         """What the node spells with those below it; None where it is what its own name says."""
@@ -118,6 +118,9 @@ class Patterns:
         low, high = _bounds(node)
         if low == 0:
             return Verdict(rules.RECTIFIER if high == torch.inf else rules.ACTIVATION)
+        constant = _constant(node, inputs[0][0]) if operation(node) in ("Maximum", "Fmax") else None
+        if constant is not None and constant.numel() > 1:
+            return Verdict(rules.ACTIVATION)  # a rectifier from learnt thresholds
         if low == -torch.inf and high > 0 and self._is_rectified(inputs[0][1]):
             return Verdict(rules.ACTIVATION)
         return Verdict(rules.SATURATION, reason="it clamps elsewhere than at 0")
@@ -306,25 +309,31 @@ class Patterns:
         if not reduced:
             return False
         family = self._family(of)
-        return all(family & self._family(origin) for origin in reduced)
+        return all(any(family & self._family(origin) for origin in chain) for chain in reduced)
 
-    def _reductions(self, edge: Edge) -> frozenset[Edge] | None:
-        """The tensors whose reductions alone make this one, elementwise; None where anything else does."""
+    def _reductions(self, edge: Edge) -> frozenset[frozenset[Edge]] | None:
+        """The reductions that alone make this tensor, elementwise; None where anything else does.
+
+        A reduction of a reduction is told by what entered either: the second may be of a pooled tensor.
+        """
         if edge not in self._reduced:
             self._reduced[edge] = None
             self._reduced[edge] = self._reduced_by(edge[0])
         return self._reduced[edge]
 
-    def _reduced_by(self, node: Node) -> frozenset[Edge] | None:
+    def _reduced_by(self, node: Node) -> frozenset[frozenset[Edge]] | None:
         name, inputs = operation(node), self.inputs(node)
         if name not in REDUCTIONS | ELEMENTWISE | MOVES or not inputs:
             return None
-        found: set[Edge] = set()
+        found: set[frozenset[Edge]] = set()
         for _, edge in inputs:
             own = self._reductions(edge)
-            if own is None and name not in REDUCTIONS:
+            if name in REDUCTIONS:
+                found |= {chain | {edge} for chain in own or (frozenset(),)}
+            elif own is None:
                 return None
-            found |= {edge} if own is None else own
+            else:
+                found |= own
         return frozenset(found)
 
     def _family(self, edge: Edge) -> set[Edge]:
