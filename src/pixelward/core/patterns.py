@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelward.core import rules
 from pixelward.core.nodes import known_operation as operation
-from pixelward.core.readers import Node
+from pixelward.core.readers import Node, as_tensor
 
 Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
 
@@ -352,7 +352,7 @@ class Patterns:
 def _constant(node: Node, live: int) -> Tensor | None:
     """The constant factor of a product or quotient whose argument `live` carries the signal."""
     constant = node._saved_other if live == 0 else node._saved_self
-    return None if constant is None else torch.as_tensor(constant)
+    return None if constant is None else as_tensor(constant)
 
 
 def _factor(node: Node, live: int) -> float | None:

@@ -77,9 +77,14 @@ def axis_of(saved: int, rank: int) -> int:
     return signed(saved) % rank
 
 
+def as_tensor(number: Tensor | float) -> Tensor:
+    """A number with all its digits; without axes, it takes on the type of what it is multiplied with."""
+    return number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
+
+
 def aligned(factor: Tensor | float, step: Step) -> Tensor:
     """A factor with as many axes as the output, as broadcasting reads it, so that windows can cut it."""
-    factor = torch.as_tensor(factor)
+    factor = as_tensor(factor)
     missing = len(step.made) - factor.dim()
     return factor.detach()[(None,) * missing] if factor.dim() > 0 and missing > 0 else factor.detach()
 
@@ -210,7 +215,7 @@ def multiple_of(share: float) -> Reader:
 
     def reader(node: Node, step: Step) -> Fields:
         found = pointwise(node, step)
-        return found if abs(share - 1) < 1e-12 else {**found, "factors": (torch.tensor(share, dtype=torch.float64),)}
+        return found if abs(share - 1) < 1e-12 else {**found, "factors": (as_tensor(share),)}
 
     return reader
 
@@ -255,12 +260,12 @@ def quotient(node: Node, step: Step) -> Fields:
         return {**found, "kind": rules.PRODUCT}
     if step.kind == rules.RESPONSE_NORM:
         return found
-    divisor = torch.as_tensor(node._saved_other).detach().to(node._input_metadata[0].dtype)
+    divisor = as_tensor(node._saved_other).detach().to(node._input_metadata[0].dtype)
     return {**found, "factors": (aligned(1 / divisor, step),)}
 
 
 def negation(node: Node, step: Step) -> Fields:
-    return {**pointwise(node, step), "factors": (torch.tensor(-1),)}
+    return {**pointwise(node, step), "factors": (as_tensor(-1.0),)}
 
 
 def sum_of(sign: int) -> Reader:
@@ -270,7 +275,7 @@ def sum_of(sign: int) -> Reader:
         if step.kind != rules.STATISTIC:
             return {**found, "coefficients": coefficients}
         moved = coefficients[1 - step.kept.index(True)]
-        return {**found, "factors": () if moved == 1 else (torch.tensor(moved),)}
+        return {**found, "factors": () if moved == 1 else (as_tensor(moved),)}
 
     return reader
 
