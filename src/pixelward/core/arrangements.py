@@ -188,6 +188,23 @@ class Shuffled:
         return [F.pixel_shuffle(_only(signals), self.factor)]
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Of blocks of `sides` pixels put into channels in any order: the pixels again.
+
+    order: of the axes (picture, channel, row of blocks, row within, column of blocks, column within) above.
+    """
+
+    order: tuple[int, ...]
+    sides: tuple[int, int]
+
+    def __call__(self, signals: Signals, shapes: Shapes) -> Signals:
+        signal, shape = _only(signals), _shape(shapes)
+        sizes = (len(signal), shape[1], signal.shape[2], self.sides[0], signal.shape[3], self.sides[1])
+        apart = signal.reshape([sizes[axis] for axis in self.order])
+        return [apart.permute(sorted(range(6), key=self.order.__getitem__)).reshape(shape)]
+
+
 def _only(signals: Signals) -> Tensor:
     (signal,) = signals
     if signal is None:

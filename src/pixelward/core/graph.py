@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
 from pixelward.core import rules
+from pixelward.core.moves import blocks
 from pixelward.core.nodes import operation, row_of
 from pixelward.core.patterns import BOUNDED, Edge, Patterns, Verdict
 from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
@@ -93,6 +94,8 @@ class Wiring:
             return None
         if verdict.kind == rules.LP_POOL:
             return Composite(verdict.kind, (verdict.source,), lp_pool, "AvgPool2D")
+        if verdict.turned is not None:
+            return Composite(verdict.kind, (verdict.source,), blocks(verdict.turned))
         return Composite(verdict.kind, (verdict.source,), multiple_of(verdict.share))
 
     def verdict(self, node: Node) -> Verdict:

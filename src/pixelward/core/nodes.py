@@ -1,4 +1,5 @@
-"""Autograd's nodes, one row a kind: which kind of step a node is, and what reads it (`readers.py`, `pools.py`).
+"""Autograd's nodes, one row a kind: which kind of step a node is, and what reads it (`readers.py`,
+`pools.py`, `moves.py`).
 
 A node without a row is of unknown kind, which only autograd's own rule may cross.
 """
@@ -9,7 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pixelward.core import pools, readers, rules
+from pixelward.core import moves, pools, readers, rules
 from pixelward.core.readers import Node, Reader
 
 
@@ -34,7 +35,7 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.ACTIVATION, readers.noisy, "RreluWithNoise"),
     (rules.ACTIVATION, readers.activation, "LeakyRelu PreluKernel Elu Celu Silu Gelu Mish Hardswish Softplus"),
     (rules.SATURATION, readers.pointwise, "Sigmoid Tanh Hardsigmoid"),
-    (rules.SATURATION, readers.along_axes, "Softmax LogSoftmax SafeSoftmax"),
+    (rules.SATURATION, moves.along_axes, "Softmax LogSoftmax SafeSoftmax"),
     (rules.MAX_POOL, pools.max_pool, "MaxPool2DWithIndices MaxPool3DWithIndices"),
     (rules.MAX_POOL, pools.adaptive_max_pool, "AdaptiveMaxPool2D AdaptiveMaxPool3D"),
     (rules.MAXIMUM, pools.largest_over, "Amax Max"),
@@ -48,29 +49,29 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.AVERAGE_POOL, pools.average_pool, "AvgPool2D"),
     (rules.AVERAGE_POOL, pools.adaptive_average_pool, "AdaptiveAvgPool2D"),
     (rules.AVERAGE_POOL, readers.plain, "AvgPool3D AdaptiveAvgPool3D"),
-    (rules.AVERAGE_POOL, readers.sum_over, "Mean"),
-    (rules.LINEAR, readers.sum_over, "Sum"),
-    (rules.PADDING, readers.padding, "ConstantPadNd"),
+    (rules.AVERAGE_POOL, pools.sum_over, "Mean"),
+    (rules.LINEAR, pools.sum_over, "Sum"),
+    (rules.PADDING, moves.padding, "ConstantPadNd"),
     (rules.IDENTITY, readers.pointwise, "Clone Alias CopyBackwards"),
     (rules.ADDITION, readers.sum_of(1), "Add"),
     (rules.ADDITION, readers.sum_of(-1), "Sub"),
     (rules.ADDITION, readers.sum_from, "Rsub"),
-    (rules.CONCATENATION, readers.concatenation, "Cat"),
+    (rules.CONCATENATION, moves.concatenation, "Cat"),
     (rules.LINEAR, readers.addcmul, "Addcmul"),
     (rules.LINEAR, readers.matrix_product, "Mm Addmm Bmm Baddbmm Mv Addmv"),
-    (rules.LINEAR, readers.view, "View ReshapeAlias UnsafeView Unsqueeze Squeeze"),
-    (rules.LINEAR, readers.permutation, "Permute Transpose T"),
-    (rules.LINEAR, readers.piece, "Slice"),
-    (rules.LINEAR, readers.one_of, "Select"),
-    (rules.LINEAR, readers.parts, "Split SplitWithSizes UnsafeSplit UnsafeSplitWithSizes"),
-    (rules.LINEAR, readers.unbound, "Unbind"),
-    (rules.LINEAR, readers.stack, "Stack"),
-    (rules.LINEAR, readers.expansion, "Expand"),
-    (rules.LINEAR, readers.along_axes, "Roll Flip Cumsum"),
-    (rules.LINEAR, readers.picked, "Index IndexSelect"),
-    (rules.LINEAR, readers.mirrored, "ReflectionPad2D ReplicationPad2D"),
-    (rules.LINEAR, readers.unshuffled, "PixelUnshuffle"),
-    (rules.LINEAR, readers.channels_shuffled, "ChannelShuffle"),
+    (rules.LINEAR, moves.view, "View ReshapeAlias UnsafeView Unsqueeze Squeeze"),
+    (rules.LINEAR, moves.permutation, "Permute Transpose T"),
+    (rules.LINEAR, moves.piece, "Slice"),
+    (rules.LINEAR, moves.one_of, "Select"),
+    (rules.LINEAR, moves.parts, "Split SplitWithSizes UnsafeSplit UnsafeSplitWithSizes"),
+    (rules.LINEAR, moves.unbound, "Unbind"),
+    (rules.LINEAR, moves.stack, "Stack"),
+    (rules.LINEAR, moves.expansion, "Expand"),
+    (rules.LINEAR, moves.along_axes, "Roll Flip Cumsum"),
+    (rules.LINEAR, moves.picked, "Index IndexSelect"),
+    (rules.LINEAR, moves.mirrored, "ReflectionPad2D ReplicationPad2D"),
+    (rules.LINEAR, moves.unshuffled, "PixelUnshuffle"),
+    (rules.LINEAR, moves.channels_shuffled, "ChannelShuffle"),
     (rules.LINEAR, readers.pointwise, "ToCopy Where MaskedFill"),
     (rules.LINEAR, readers.with_constant(2), "Lerp"),
     (rules.LINEAR, readers.with_constant(1), "GridSampler2D GridSampler3D"),
@@ -93,7 +94,7 @@ _SEEING: tuple[tuple[Reader, str], ...] = (
         "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Abs Reciprocal Erf Sign ClampMax Minimum Sin Cos Atan LogSigmoid Logaddexp "
         "Hardshrink Softshrink Addcdiv",
     ),
-    (readers.reduction, "Var Std VarMean StdMean LinalgVectorNorm Norm Amin Min Logsumexp"),
+    (pools.reduction, "Var Std VarMean StdMean LinalgVectorNorm Norm Amin Min Logsumexp"),
 )
 NODES: Mapping[str, tuple[str, Reader]] = MappingProxyType(
     {

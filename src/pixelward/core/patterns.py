@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelward.core import rules
 from pixelward.core.nodes import known_operation as operation
-from pixelward.core.readers import Node, as_tensor
+from pixelward.core.readers import Node, as_tensor, axis_of
 
 Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
 
@@ -31,6 +31,7 @@ WHOLE_MOVES = _names(
     "View ReshapeAlias UnsafeView Transpose Permute Unsqueeze Squeeze Expand ToCopy Clone Alias Flip Roll PixelShuffle "
     "PixelUnshuffle ChannelShuffle"
 )
+VIEWS = _names("View ReshapeAlias UnsafeView")
 NORMS = _names("NativeBatchNorm NativeLayerNorm NativeGroupNorm")
 MOVES = _names(
     "View ReshapeAlias UnsafeView T Transpose Permute Unsqueeze Squeeze Select Slice Expand Repeat Split "
@@ -56,13 +57,15 @@ class Verdict:
 
     kind: its row of the table of rules. source: where it is a function of one tensor, spelled by several nodes, that
     tensor; share: how many times the activation itself that function is, 6 in x * relu6(x + 3). kept: the number of the
-    input that the deconvnet keeps fixed. reason: why a kind has no rule.
+    input that the deconvnet keeps fixed. turned: where blocks of pixels become channels, the order of the six axes
+    between. reason: why a kind has no rule.
     """
 
     kind: str
     source: Edge | None = None
     share: float = 1.0
     kept: int | None = None
+    turned: tuple[int, ...] | None = None
     reason: str | None = None
 
 
@@ -93,6 +96,8 @@ class Patterns:
         name, inputs = operation(node), self.inputs(node)
         if name in CLAMPS or (name in ("Maximum", "Fmax", "Minimum") and len(inputs) == 1):
             return self._clamp(node, inputs)
+        if name in VIEWS and len(inputs) == 1:
+            return self._blocks(node, inputs[0][1])
         if name == "Pow" and len(inputs) == 1 and inputs[0][0] == 0:
             return self._power(node, inputs[0][1])
         if name == "Maximum" and len(inputs) == 2:
@@ -124,6 +129,22 @@ class Patterns:
         if low == -torch.inf and high > 0 and self._is_rectified(inputs[0][1]):
             return Verdict(rules.ACTIVATION)
         return Verdict(rules.SATURATION, reason="it clamps elsewhere than at 0")
+
+    def _blocks(self, node: Node, source: Edge) -> Verdict | None:
+        """A view, a permutation and a view that put blocks of pixels into channels: space to depth."""
+        while operation(source[0]) in ("Clone", "Alias"):
+            ((_, source),) = self.inputs(source[0])
+        if operation(source[0]) != "Permute" or len(node._input_metadata[0].shape) != 4:
+            return None
+        order = tuple(axis_of(axis, len(source[0]._saved_dims)) for axis in source[0]._saved_dims)
+        ((_, parted),) = self.inputs(source[0])
+        if len(order) != 6 or operation(parted[0]) not in VIEWS or order[0] != 0 or order[4:] != (2, 4):
+            return None
+        before, between = parted[0]._saved_self_sym_sizes, parted[0]._input_metadata[0].shape
+        split = len(before) == 4 and tuple(between[:2]) == tuple(before[:2])
+        if not split or before[2] != between[2] * between[3] or before[3] != between[4] * between[5]:
+            return None
+        return Verdict(rules.LINEAR, source=self.inputs(parted[0])[0][1], turned=order)
 
     def _is_rectified(self, edge: Edge) -> bool:
         return operation(edge[0]) in (*CLAMPS, "Relu") and _bounds(edge[0])[0] == 0

@@ -1,4 +1,4 @@
-"""Pools and maxima: which place of each window held the maximum, which is its middle, and what shares averages give."""
+"""Pools, sums and maxima: which place held the maximum, which is a window's middle, what shares averages give."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pixelward.core import arrangements
-from pixelward.core.plan import MAPS, Geometry, Step
-from pixelward.core.readers import MIXES, Fields, Node, axis_of, reduced, signed, windowed
+from pixelward.core import arrangements, rules
+from pixelward.core.moves import without
+from pixelward.core.plan import MAPS, Axes, Geometry, Step
+from pixelward.core.readers import MIXES, Fields, Node, axis_of, signed, windowed
 
 
 def max_pool(node: Node, step: Step) -> Fields:
@@ -171,6 +172,39 @@ def _first_largest(tensor: Tensor, over: Sequence[int]) -> Tensor:
     winners = torch.zeros_like(flat, dtype=torch.bool).scatter_(-1, first, True)
     inverse = sorted(range(tensor.dim()), key=order.__getitem__)
     return winners.view([tensor.shape[axis] for axis in order]).permute(inverse)
+
+
+def sum_over(node: Node, step: Step) -> Fields:
+    """Means and sums over chosen axes; over the pictures of a batch they are refused."""
+    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
+    saved = getattr(node, "_saved_dim", None)
+    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
+    if 0 in over:
+        return {"unfit": MIXES} if len(shape) == 4 else {}
+    keep = bool(getattr(node, "_saved_keepdim", False))
+    count = math.prod(shape[axis] for axis in over)
+    found: Fields = {"undo": arrangements.Summed(tuple(over), keep, 1 / count if step.kind != rules.LINEAR else 1.0)}
+    return {**found, **reduced(axes, over, keep)}
+
+
+def reduction(node: Node, step: Step) -> Fields:
+    """A variance, a norm: what it sees; as a statistic it is kept fixed, and on the signal's way it has no rule."""
+    shape = step.input_shapes[0] or ()
+    saved = getattr(node, "_saved_dim", None)
+    saved = saved if saved is None or isinstance(saved, tuple | list) else (saved,)
+    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
+    if 0 in over:
+        return {"unfit": MIXES} if len(shape) == 4 else {}
+    return reduced(step.input_axes[0], over, bool(getattr(node, "_saved_keepdim", False)))
+
+
+def reduced(axes: Axes | None, over: Sequence[int], keep: bool) -> Fields:
+    """What a reduction over some axes sees, and where the maps are afterwards."""
+    if axes is None:
+        return {}
+    if not keep:
+        return without(axes, over)
+    return {"axes": axes, "sees": (Geometry(whole=(axes[0] in over, axes[1] in over)),)}
 
 
 def lp_pool(inner: Node, step: Step) -> Fields:

@@ -7,7 +7,6 @@ node only what a rule needs: a saved tensor that was overwritten in place raises
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,8 +77,13 @@ def axis_of(saved: int, rank: int) -> int:
 
 
 def as_tensor(number: Tensor | float) -> Tensor:
-    """A number with all its digits; without axes, it takes on the type of what it is multiplied with."""
-    return number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
+    """A number with all its digits; without axes, it takes on the type of what it is multiplied with.
+
+    Autograd saves a Python number as a tensor that forgets its digits when it meets another number.
+    """
+    if isinstance(number, Tensor) and number.dim() > 0:
+        return number
+    return torch.tensor(float(number), dtype=torch.float64)
 
 
 def aligned(factor: Tensor | float, step: Step) -> Tensor:
@@ -260,8 +264,9 @@ def quotient(node: Node, step: Step) -> Fields:
         return {**found, "kind": rules.PRODUCT}
     if step.kind == rules.RESPONSE_NORM:
         return found
-    divisor = as_tensor(node._saved_other).detach().to(node._input_metadata[0].dtype)
-    return {**found, "factors": (aligned(1 / divisor, step),)}
+    divisor = as_tensor(node._saved_other).detach()
+    dtype = divisor.dtype if divisor.is_floating_point() else node._input_metadata[0].dtype
+    return {**found, "factors": (aligned(1 / divisor.to(dtype), step),)}
 
 
 def negation(node: Node, step: Step) -> Fields:
@@ -302,238 +307,3 @@ def addcmul(node: Node, step: Step) -> Fields:
 def _spatial(constant: Tensor, step: Step, axes: Axes) -> list[int]:
     wide = aligned(constant, step).shape
     return [wide[axis] for axis in axes]
-
-
-# Views, and what else moves samples about.
-
-
-def view(node: Node, step: Step) -> Fields:
-    """A view, squeeze or unsqueeze: maps stay maps where rows, columns and pictures stay axes of their own."""
-    before, after = step.input_shapes[0] or (), step.made
-    if not before or not after or before[0] != after[0]:
-        return {}
-    found: Fields = {"undo": arrangements.Reshaped()}
-    if step.input_axes[0] is not None:
-        rows = _place_of(step.input_axes[0][0], before, after, 0)
-        columns = None if rows is None else _place_of(step.input_axes[0][1], before, after, 0)
-        if rows is not None and columns == rows:
-            columns = _place_of(step.input_axes[0][1], before, after, rows + 1)
-        if rows is not None and columns is not None:
-            found |= {"axes": (rows, columns), "sees": (POINTWISE,)}
-    return found
-
-
-def _place_of(axis: int, before: Sequence[int], after: Sequence[int], first: int) -> int | None:
-    """Where an axis of the input stands in the output of a view, None where it was merged or split."""
-    samples = math.prod(before[:axis])
-    for place in range(first, len(after)):
-        if after[place] == before[axis] and math.prod(after[:place]) == samples:
-            return place
-    return None
-
-
-def permutation(node: Node, step: Step) -> Fields:
-    rank = len(step.made)
-    order = list(range(rank))
-    if hasattr(node, "_saved_dims"):
-        order = [axis_of(axis, rank) for axis in node._saved_dims]
-    elif hasattr(node, "_saved_dim0"):
-        one, other = axis_of(node._saved_dim0, rank), axis_of(node._saved_dim1, rank)
-        order[one], order[other] = order[other], order[one]
-    else:
-        order.reverse()
-    if order[0] != 0:
-        return {}
-    found: Fields = {"undo": arrangements.Permuted(tuple(order))}
-    if step.input_axes[0] is not None:
-        rows, columns = step.input_axes[0]
-        found |= {"axes": (order.index(rows), order.index(columns)), "sees": (POINTWISE,)}
-    return found
-
-
-def piece(node: Node, step: Step) -> Fields:
-    """A slice: of channels and the like, or a cut of the map itself, in steps."""
-    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
-    axis = axis_of(node._saved_dim, len(shape))
-    start = signed(node._saved_start)
-    start = min(max(start + shape[axis] if start < 0 else start, 0), shape[axis])
-    if axis == 0:
-        return {} if step.made[0] == shape[0] else {"unfit": MIXES}
-    found: Fields = {"undo": arrangements.Sliced(axis, start, node._saved_step)}
-    if axes is None or axis not in axes:
-        return found if axes is None else {**found, "axes": axes, "sees": (POINTWISE,)}
-    steps, starts = [1, 1], [0, 0]
-    steps[axes.index(axis)], starts[axes.index(axis)] = node._saved_step, -start
-    geometry = Geometry(stride=(steps[0], steps[1]), padding=(starts[0], starts[1]))
-    margins = whole_margins(geometry, step, axes, axes)
-    return {"geometry": geometry, "axes": axes, "sees": (geometry,), "margins": margins}
-
-
-def one_of(node: Node, step: Step) -> Fields:
-    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
-    axis = axis_of(node._saved_dim, len(shape))
-    if axis == 0:
-        return {}
-    found: Fields = {"undo": arrangements.Selected(axis, axis_of(node._saved_index, shape[axis]))}
-    return {**found, **_without(axes, [axis])}
-
-
-def _without(axes: Axes | None, gone: Sequence[int]) -> Fields:
-    """Where the maps are after some axes went; nothing where they were the maps' own."""
-    if axes is None or set(axes) & set(gone):
-        return {}
-    rows, columns = (axis - sum(other < axis for other in gone) for axis in axes)
-    return {"axes": (rows, columns), "sees": (POINTWISE,)}
-
-
-def parts(node: Node, step: Step) -> Fields:
-    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
-    axis = axis_of(node._saved_dim, len(shape))
-    if axis == 0:
-        return {}
-    sizes = tuple(metadata.shape[axis] for metadata in node._input_metadata)
-    found: Fields = {"undo": arrangements.Divided(axis, sizes)}
-    return found if axes is None or axis in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
-
-
-def unbound(node: Node, step: Step) -> Fields:
-    axis = axis_of(node._saved_dim, len(step.input_shapes[0] or ()))
-    return {} if axis == 0 else {"undo": arrangements.Unbound(axis), **_without(step.input_axes[0], [axis])}
-
-
-def stack(node: Node, step: Step) -> Fields:
-    axis = axis_of(node._saved_dim, len(step.made))
-    if axis == 0:
-        return {}
-    found: Fields = {"undo": arrangements.Stacked(axis)}
-    axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
-    (own,) = axes if len(axes) == 1 else (None,)
-    if own is None:
-        return found
-    moved = own[0] + (own[0] >= axis), own[1] + (own[1] >= axis)
-    return {**found, "axes": moved, "sees": (POINTWISE,) * len(step.inputs)}
-
-
-def concatenation(node: Node, step: Step) -> Fields:
-    axis = axis_of(node._saved_dim, len(step.made))
-    constants = [index for index, shape in enumerate(step.input_shapes) if shape is None]
-    if axis == 0 or len(constants) > 1:
-        return {}
-    sizes = [0 if shape is None else shape[axis] for shape in step.input_shapes]
-    if constants:
-        sizes[constants[0]] = step.made[axis] - sum(sizes)
-    found: Fields = {"undo": arrangements.Joined(axis, tuple(sizes))}
-    axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
-    (own,) = axes if len(axes) == 1 else (None,)
-    return found if own is None or axis in own else {**found, "axes": own, "sees": (POINTWISE,) * len(step.inputs)}
-
-
-def expansion(node: Node, step: Step) -> Fields:
-    found = pointwise(node, step)
-    return {**found, "undo": arrangements.Expanded()} if len(step.made) == len(step.input_shapes[0] or ()) else found
-
-
-def along_axes(node: Node, step: Step) -> Fields:
-    """Rolls, flips, running sums, softmax: of a map they see the whole axis, of channels their own place."""
-    rank, axes = len(step.made), step.input_axes[0]
-    saved = getattr(node, "_saved_dims", None)
-    over = {axis_of(axis, rank) for axis in (saved if saved is not None else (node._saved_dim,))}
-    if rank == 4 and (not over or 0 in over):
-        return {"unfit": MIXES}
-    if axes is None:
-        return {}
-    return {"axes": axes, "sees": (Geometry(whole=(axes[0] in over, axes[1] in over)),)}
-
-
-def sum_over(node: Node, step: Step) -> Fields:
-    """Means and sums over chosen axes; over the pictures of a batch they are refused."""
-    shape, axes = step.input_shapes[0] or (), step.input_axes[0]
-    saved = getattr(node, "_saved_dim", None)
-    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
-    if 0 in over:
-        return {"unfit": MIXES} if len(shape) == 4 else {}
-    keep = bool(getattr(node, "_saved_keepdim", False))
-    count = math.prod(shape[axis] for axis in over)
-    found: Fields = {"undo": arrangements.Summed(tuple(over), keep, 1 / count if step.kind != rules.LINEAR else 1.0)}
-    return {**found, **reduced(axes, over, keep)}
-
-
-def reduction(node: Node, step: Step) -> Fields:
-    """A variance, a norm: what it sees; as a statistic it is kept fixed, and on the signal's way it has no rule."""
-    shape = step.input_shapes[0] or ()
-    saved = getattr(node, "_saved_dim", None)
-    saved = saved if saved is None or isinstance(saved, tuple | list) else (saved,)
-    over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
-    if 0 in over:
-        return {"unfit": MIXES} if len(shape) == 4 else {}
-    return reduced(step.input_axes[0], over, bool(getattr(node, "_saved_keepdim", False)))
-
-
-def reduced(axes: Axes | None, over: Sequence[int], keep: bool) -> Fields:
-    """What a reduction over some axes sees, and where the maps are afterwards."""
-    if axes is None:
-        return {}
-    if not keep:
-        return _without(axes, over)
-    return {"axes": axes, "sees": (Geometry(whole=(axes[0] in over, axes[1] in over)),)}
-
-
-def padding(node: Node, step: Step) -> Fields:
-    pads = [signed(number) for number in node._saved_pad]
-    rank, axes = len(step.made), step.input_axes[0]
-    sides = {rank - 1 - index // 2: tuple(pads[index : index + 2]) for index in range(0, len(pads), 2)}
-    padded = {axis for axis, pair in sides.items() if any(pair)}
-    if axes is None or not padded <= set(axes):
-        if 0 in padded or axes is None:
-            return {"kind": rules.LINEAR}
-        return {"kind": rules.LINEAR, "axes": axes, "sees": (POINTWISE,)} if not padded & set(axes) else {}
-    (top, _), (left, _) = (sides.get(axis, (0, 0)) for axis in axes)
-    geometry = Geometry(padding=(top, left))
-    return {
-        "geometry": geometry,
-        "axes": axes,
-        "sees": (geometry,),
-        "margins": whole_margins(geometry, step, axes, axes),
-    }
-
-
-def mirrored(node: Node, step: Step) -> Fields:
-    """Padding that repeats the border: outside, an output looks at most twice the padding away from its place."""
-    pads = [signed(number) for number in node._saved_padding]
-    if step.input_axes[0] != MAPS or len(pads) != 4:
-        return {}
-    left, right, top, bottom = (max(0, number) for number in pads)
-    start, first = signed(node._saved_padding[2]), signed(node._saved_padding[0])
-    geometry = Geometry(
-        kernel=(2 * (top + bottom) + 1, 2 * (left + right) + 1), padding=(start + 2 * bottom, first + 2 * right)
-    )
-    return {"axes": MAPS, "sees": (geometry,)}
-
-
-def unshuffled(node: Node, step: Step) -> Fields:
-    factor = node._saved_downscale_factor
-    found: Fields = {"undo": arrangements.Shuffled(factor)} if len(step.made) == 4 else {}
-    if step.input_axes[0] != MAPS:
-        return found
-    return {**found, "axes": MAPS, "sees": (Geometry(kernel=(factor, factor), stride=(factor, factor)),)}
-
-
-def channels_shuffled(node: Node, step: Step) -> Fields:
-    found: Fields = {"undo": arrangements.ChannelsShuffled(node._saved_groups)}
-    return {**found, **(pointwise(node, step) if step.input_axes[0] == MAPS else {})}
-
-
-def picked(node: Node, step: Step) -> Fields:
-    """Samples of one axis by a constant list."""
-    rank, axes = len(step.input_shapes[0] or ()), step.input_axes[0]
-    if hasattr(node, "_saved_dim"):
-        over = [axis_of(node._saved_dim, rank)]
-    else:
-        over = [axis for axis, index in enumerate(node._saved_indices) if index is not None]
-        if any(node._saved_indices[axis].dim() != 1 for axis in over):
-            return {}
-    if 0 in over:
-        return {"unfit": MIXES} if rank == 4 else {}
-    if axes is None or len(over) != 1 or over[0] in axes:
-        return {}
-    return {"axes": axes, "sees": (POINTWISE,)}
