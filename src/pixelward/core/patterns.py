@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from pixelward.core.nodes import known_operation as operation
 from pixelward.core.readers import Node, as_tensor, axis_of
 
 Edge = tuple[Node, int]  # a node and the number of one of its outputs on the way up: one tensor
+
+
+_Told = TypeVar("_Told")
 
 
 def _names(text: str) -> frozenset[str]:
@@ -204,10 +207,22 @@ class Patterns:
 
     def is_gate(self, edge: Edge) -> bool:
         """Whether a tensor is a sigmoid, tanh or softmax of something, also moved, scaled, shifted or averaged."""
-        if edge not in self._gates:
-            self._gates[edge] = False
-            self._gates[edge] = self._gates_out(edge[0])
-        return self._gates[edge]
+        return self._settled(edge, self._gates, MOVES | ARITHMETIC | AVERAGES | {"Mean", "Sum"}, self._gates_out)
+
+    def _settled(
+        self, edge: Edge, known: dict[Edge, _Told], through: frozenset[str], tell: Callable[[Node], _Told]
+    ) -> _Told:
+        """What is told of a tensor, once it is known of all those that it is made of `through` some operations."""
+        stack = [edge]
+        while stack:
+            here = stack[-1]
+            below = [e for _, e in self.inputs(here[0])] if operation(here[0]) in through else []
+            waiting = [e for e in below if e not in known] if here not in known else []
+            if waiting:
+                stack += waiting
+            else:
+                known.setdefault(stack.pop(), tell(here[0]))
+        return known[edge]
 
     def _gates_out(self, node: Node) -> bool:
         name, inputs = operation(node), self.inputs(node)
@@ -221,7 +236,7 @@ class Patterns:
             return self._scaled_to_one(node, inputs[0])
         if name not in MOVES | ARITHMETIC | AVERAGES | {"Mean", "Sum"} or not inputs:
             return False
-        return all(self.is_gate(edge) for _, edge in inputs)
+        return all(self._gates[edge] for _, edge in inputs)
 
     @staticmethod
     def _scaled_to_one(node: Node, source: tuple[int, Edge]) -> bool:
@@ -337,10 +352,7 @@ class Patterns:
 
         A reduction of a reduction is told by what entered either: the second may be of a pooled tensor.
         """
-        if edge not in self._reduced:
-            self._reduced[edge] = None
-            self._reduced[edge] = self._reduced_by(edge[0])
-        return self._reduced[edge]
+        return self._settled(edge, self._reduced, REDUCTIONS | ELEMENTWISE | MOVES, self._reduced_by)
 
     def _reduced_by(self, node: Node) -> frozenset[frozenset[Edge]] | None:
         name, inputs = operation(node), self.inputs(node)
@@ -348,7 +360,7 @@ class Patterns:
             return None
         found: set[frozenset[Edge]] = set()
         for _, edge in inputs:
-            own = self._reductions(edge)
+            own = self._reduced[edge]
             if name in REDUCTIONS:
                 found |= {chain | {edge} for chain in own or (frozenset(),)}
             elif own is None:

@@ -106,7 +106,7 @@ def _fit(part: Tensor | None, index: int, signal: Tensor, step: Step) -> Tensor 
 
 def _input_shapes(signal: Tensor, step: Step) -> list[tuple[int, ...] | None]:
     """The shapes of the inputs for as many pictures as there are signals."""
-    if len(signal) == step.made[0]:
+    if not step.made or len(signal) == step.made[0]:
         return list(step.input_shapes)
     return [None if shape is None else (len(signal), *shape[1:]) for shape in step.input_shapes]
 
