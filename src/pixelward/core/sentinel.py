@@ -9,7 +9,7 @@ signal was changed where autograd does not look, is suspect too; so are nodes th
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import torch
@@ -87,11 +87,18 @@ class Sentinel(TorchFunctionMode):
     """Notes the origin of every node, and what escapes the graph. Use as a context round one forward pass.
 
     `where` is told by the caller: the name of the module whose forward is running.
-    `made` is called after each function with the parts of its address and the tensor that it gave or changed.
+    `made` is called after each function with the parts of its address and the tensor that it gave or changed. `owned`
+    are the functions that the user has rules for: each is one step, however many nodes it makes.
     """
 
-    def __init__(self, where: Callable[[], str], made: Callable[[str, str, int, Tensor], None]) -> None:
+    def __init__(
+        self,
+        where: Callable[[], str],
+        made: Callable[[str, str, int, Tensor], None],
+        owned: Container[object] = frozenset(),
+    ) -> None:
         super().__init__()
+        self._owned = owned
         self._where = where
         self._made = made
         self._counts = Counts()
@@ -139,6 +146,8 @@ class Sentinel(TorchFunctionMode):
         changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
         self._look_for_escapes(name, where, live, entered, tainted, changed, result)
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
+        if function in self._owned and self._watched[-1][1] - first > 1:
+            self._composites.update(dict.fromkeys(nodes, Composite(name, entered, readers.pointwise)))
         self._note(nodes, origin, call, bool(tainted), spelled)
         for tensor in changed:
             overwritten = whole_view(tensor, bases.get(id(tensor)))

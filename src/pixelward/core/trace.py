@@ -68,7 +68,7 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str], table: Rul
     layer, one that does not depend on the picture, and networks that cannot be watched. table: the rules that will be
     walked by; autograd's own need nothing but the graph, so for them scripted and compiled modules may run too.
     """
-    with Pass(net, pictures, opaque=rules.ANY in table) as forward:
+    with Pass(net, pictures, table) as forward:
         modules = forward.modules
         wanted = {text: known_address(parse(text), modules) for text in addresses}
         found: dict[str, tuple[Edge, Tensor]] = {}
@@ -110,9 +110,10 @@ def channel_axis(value: Value) -> int:
 class Pass:
     """One watched forward pass with gradients for the picture alone; use it as a context."""
 
-    def __init__(self, net: nn.Module, pictures: Tensor, *, opaque: bool = False) -> None:
+    def __init__(self, net: nn.Module, pictures: Tensor, table: RuleSet = rules.DECONVNET) -> None:
         self.net = unwrapped(net)
-        refuse_unreadable(self.net, opaque=opaque)
+        refuse_unreadable(self.net, opaque=rules.ANY in table)
+        self._owned = frozenset(key for key in table if callable(key))
         self.modules = Modules(self.net)
         self.outputs: dict[Address, Edge] = {}  # every tensor of a module or function, in order of execution
         self.shapes: dict[Address, tuple[int, ...]] = {}
@@ -144,7 +145,7 @@ class Pass:
             # The network gets a copy, so that one which changes its input in place does not meet a leaf.
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made)
+            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made, self._owned)
             self._wiring = Wiring(self._sentinel.notes())
             try:
                 with self.modules.watched(watch), self._sentinel:
