@@ -34,6 +34,7 @@ from pixelward.options import (
     Unpool,
     WeightsFile,
 )
+from pixelward.report import SHOWN, print_report
 from pixelward.tables import described, field_size, print_info, print_summary, print_table, sides
 from pixelward.words import counted
 
@@ -137,6 +138,51 @@ def layers(
             for each in found
         ],
     )
+
+
+@app.command()
+def check(
+    model: ModelName,
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="Every layer that has an address, not the convolutions alone.")
+    ] = False,
+    as_json: Json = False,
+    weights: WeightsFile = None,
+    channels: InputChannels = None,
+    range_: InputRange = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+    resize: InputResize = None,
+    size: InputSize = None,
+) -> None:
+    """Say which layers of a network can be projected, by which rules, and what is in the way of others.
+
+    Layers whose units go down in windows are exact there and take no more work than the pixels that they reach.
+    """
+    import pixelward as pw
+    from pixelward.nets.load import preprocess_of
+
+    net = _load(model, weights, channels, range_, mean, std, resize, size)
+    preprocess = preprocess_of(net)
+    report = pw.check(
+        net, size=(preprocess.size, preprocess.size), channels=len(preprocess.mean), all_layers=all_layers
+    )
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+        return
+    print_report(report, model)
+    again = f"{model}{f' --weights {weights}' if weights else ''}{f' --size {size}' if size else ''}"
+    if report.projectable:
+        left_out = " (what is refused is left out)" if report.refused else ""
+        note(f"scan your pictures with: pixelward scan {again} PICTURES -o ATLAS{left_out}")
+    elif report.refused:
+        layer = report.refused[0].address
+        note(
+            f"the gradient goes everywhere: pixelward project {again} IMAGE --layer {layer} --channel 0 "
+            "--rules gradient -o OUT.png"
+        )
+    if len(report.layers) > SHOWN:
+        note(f"each layer by itself: pixelward layers {again}, or --json")
 
 
 @app.command()

@@ -99,4 +99,6 @@ def sides(lengths: Sequence[int] | None) -> str:
 def field_size(field: Extent) -> str:
     if field.rows is None or field.columns is None:
         return "whole picture"
+    if field.rows.beside or field.columns.beside:
+        return "varies"  # with the unit's place, where paths of several strides meet
     return sides((field.rows.size, field.columns.size))
