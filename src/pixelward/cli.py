@@ -35,7 +35,7 @@ from pixelward.options import (
     WeightsFile,
 )
 from pixelward.report import SHOWN, print_report
-from pixelward.tables import described, field_size, print_info, print_summary, print_table, sides
+from pixelward.tables import described, print_info, print_layers, print_summary
 from pixelward.words import counted
 
 if TYPE_CHECKING:
@@ -117,27 +117,17 @@ def layers(
     resize: InputResize = None,
     size: InputSize = None,
 ) -> None:
-    """List the layers of a network: addresses, shapes, and the pixels that a unit sees."""
+    """List the layers of a network: addresses, shapes, the pixels that a unit sees and that its signal can reach."""
     import pixelward as pw
     from pixelward.nets.load import preprocess_of
 
     net = _load(model, weights, channels, range_, mean, std, resize, size)
     preprocess = preprocess_of(net)
     found = pw.layers(net, size=(preprocess.size, preprocess.size), channels=len(preprocess.mean))
-    print_table(
-        ("layer", "units", "map", "field", "stride", "also"),
-        [
-            (
-                each.address,
-                each.channels,
-                sides(each.shape[1:]),
-                field_size(each.field),
-                sides(each.stride),
-                *each.aliases,
-            )
-            for each in found
-        ],
-    )
+    print_layers(found)
+    refused = sum(layer.refusal is not None for layer in found)
+    if refused:
+        note(f"{counted(refused, 'layer')} cannot be projected; to see why: pixelward check {model}")
 
 
 @app.command()
@@ -274,6 +264,7 @@ def scan(
             batch=batch,
             model=_recorded(model),
             report=meter,
+            note=note,
         )
     if meter.idle:
         note("all was done already")
@@ -299,7 +290,7 @@ def draw(
     atlas = pw.open(atlas_folder)
     net = load(model, weights=weights, preprocess=atlas.preprocess.to_dict(), report=note)
     with Meter("draw", "pictures") as meter:
-        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, report=meter)
+        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, report=meter, note=note)
     print_summary(atlas)
     note(f"make pages of it with: pixelward export {atlas_folder} -o SITE")
 

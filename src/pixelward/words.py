@@ -15,3 +15,9 @@ def listed(things: Sequence[str], shown: int = 8) -> str:
     if len(things) > shown:
         return f"{', '.join(things[:shown])} and {len(things) - shown} more"
     return " and ".join(part for part in (", ".join(things[:-1]), *things[-1:]) if part)
+
+
+def without(names: Sequence[str], number: int, reason: str) -> str:
+    """That layers are left out: these of `number`, the first of them for `reason`."""
+    first = "because of" if len(names) == 1 else "the first because of"
+    return f"{len(names)} of {counted(number, 'layer')} left out, {listed(names)}, {first} {reason}"

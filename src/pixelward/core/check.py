@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from pixelward.core import rules as table_of_rules
 from pixelward.core.fields import WHOLE, Extent
-from pixelward.core.layers import Layer, Survey
+from pixelward.core.layers import Survey
 from pixelward.core.path import Crossing, reaches
 from pixelward.core.patterns import Edge
 from pixelward.core.plan import Geometry, Plan, Step
@@ -310,24 +310,20 @@ def _layer(
     except PixelwardError as error:
         shape = survey.plan.values[number].shape[1:]
         return CheckedLayer(survey.name(edge), (), shape, WHOLE, WHOLE, False, refusal=str(error)), ()
+    row = CheckedLayer(layer.address, layer.aliases, layer.shape, layer.field, layer.field, windows=False)
     crossed, refused = _way(judged, [number], past=False)
     if refused:
         first = judged[refused[0]]
-        by = {"blocked_by": first.step.operation, "blocked_in": first.step.where, "refusal": str(first.error)}
-        return _row(layer, layer.field, **by), refused
+        by = first.step.operation, first.step.where
+        return replace(row, blocked_by=by[0], blocked_in=by[1], refusal=str(first.error)), refused
     path = [Crossing(each.step, each.rule, tuple(each.sent)) for at in crossed if (each := judged[at]).rule is not None]
     boxes = reaches(survey.plan, number, path)
-    reach = boxes.get(0, WHOLE)
-    whole = _why_whole(path, boxes, number, layer.shape, size)
-    return _row(layer, reach, windows=whole is None, whole=whole), ()
-
-
-def _row(layer: Layer, reach: Extent, *, windows: bool = False, **more: str | None) -> CheckedLayer:
-    return CheckedLayer(layer.address, layer.aliases, layer.shape, layer.field, reach, windows, **more)
+    whole = _why_whole(path, boxes, layer.shape, size)
+    return replace(row, reach=boxes.get(0, WHOLE), windows=whole is None, whole=whole), ()
 
 
 def _why_whole(
-    path: Sequence[Crossing], boxes: Mapping[int, Extent], value: int, shape: tuple[int, ...], size: tuple[int, int]
+    path: Sequence[Crossing], boxes: Mapping[int, Extent], shape: tuple[int, ...], size: tuple[int, int]
 ) -> str | None:
     """Why units go down on the whole picture, not in windows (`project_hits`), or None."""
     if len(shape) == 1:
