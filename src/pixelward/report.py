@@ -14,8 +14,8 @@ from rich.text import Text
 from pixelward.tables import field_size, sides
 
 if TYPE_CHECKING:
-    from pixelward.core.check import CheckedLayer, Report
     from pixelward.core.fields import Extent
+    from pixelward.core.findings import CheckedLayer, Report
 
 SHOWN = 30  # layers that are listed one by one; more are put together by the size of their maps
 _NO_TERMINAL = 10_000  # columns: where nobody looks at it, no line is broken

@@ -1,178 +1,35 @@
-"""What the signal meets in a network: every operation and its rule, every layer and how it goes down from there."""
+"""Plan -> report: every operation that signals meet in a network and its rule, and how units of every layer go down."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import nn
 
 from pixelward.core import rules as table_of_rules
 from pixelward.core.fields import WHOLE, Extent
-from pixelward.core.layers import Survey
-from pixelward.core.path import Crossing, reaches
-from pixelward.core.patterns import Edge
-from pixelward.core.plan import Geometry, Plan, Step
-from pixelward.core.rules import DECONVNET, Rule, RuleSet, needs_node, resolve, rule_for, sent
-from pixelward.errors import PixelwardError
-from pixelward.words import counted, listed
-
-# How the signal crosses an operation. The first three are the deconvnet's.
-PAPER = "paper's rule"
-EXACT = "exact transpose"
-EXTENSION = "stated extension"
-GUIDED = "guided backpropagation"
-AUTOGRAD = "autograd's own"
-USERS = "your own rule"
-KEPT = "kept fixed"
-REFUSED = "refused"
-ORDER = (PAPER, EXACT, EXTENSION, GUIDED, AUTOGRAD, USERS, KEPT, REFUSED)
-
-# What people call functions whose names are not what they call them.
-_TITLES: Mapping[str, str] = {
-    **dict(name.split() for name in ("relu ReLU", "relu6 ReLU6", "leaky_relu LeakyReLU", "prelu PReLU", "rrelu RReLU")),
-    **dict(name.split() for name in ("elu ELU", "selu SELU", "celu CELU", "silu SiLU", "gelu GELU", "mish Mish")),
-    "hardtanh": "ReLU6 (hardtanh)",
-    "batch_norm": "batch norm",
-    "layer_norm": "layer norm",
-    "group_norm": "group norm",
-    "instance_norm": "instance norm",
-    "rms_norm": "RMS norm",
-    "local_response_norm": "local response norm",
-}
-# Functions that say less of what they do here than the kind of the step.
-_ARITHMETIC = frozenset(
-    "mul multiply div divide true_divide add sub where pow sqrt rsqrt addcmul addcdiv __mul__ __rmul__ __imul__ "
-    "__truediv__ __itruediv__ __setitem__ masked_fill clamp clamp_min minimum maximum fmax amax max".split()
+from pixelward.core.findings import (
+    AUTOGRAD,
+    EXACT,
+    EXTENSION,
+    GUIDED,
+    KEPT,
+    ORDER,
+    PAPER,
+    REFUSED,
+    USERS,
+    CheckedLayer,
+    Operation,
+    Report,
 )
-
-
-@dataclass(frozen=True)
-class Operation:
-    """All steps of one function that are crossed in one way.
-
-    operation: the torch function, or the autograd function, that made them; kind: the row of the table of rules.
-    how: one of `ORDER`; a step is kept fixed where signals pass it by, as a gate's own. count: how many steps of
-    autograd's graph; where: the module of the first, "" for the network itself.
-    reason, remedy: of what is refused. blocks: how many of the report's layers cannot be projected because signals meet
-    it before anything else that is refused.
-    """
-
-    operation: str
-    kind: str
-    how: str
-    count: int
-    where: str
-    reason: str | None = None
-    remedy: str | None = None
-    blocks: int = 0
-
-    @property
-    def title(self) -> str:
-        """What people call it: SiLU, gate, softmax."""
-        return self.kind if self.operation in _ARITHMETIC else _TITLES.get(self.operation, self.operation)
-
-    @property
-    def place(self) -> str:
-        """Where it is met: `softmax in 'head'`; of several, the first of them."""
-        where = repr(self.where) if self.where else "the network itself"
-        if self.count > 1:
-            return f"{self.operation} ({self.count} of them, the first in {where})"
-        return f"{self.operation} in {where}"
-
-
-@dataclass(frozen=True)
-class CheckedLayer:
-    """A layer, and how its units go down.
-
-    shape: (C, H, W) or (C,). field: the pixels that can change a unit's value; reach: those that its signal can
-    arrive at, under the rules of the report. windows: whether units go down in windows as large as their reach, which
-    is exact; else the whole picture does, and `whole` says why. blocked_by, blocked_in: the operation that the signal
-    cannot cross, and its module; refusal: the line that says so, and the remedy; then reach is the field.
-    """
-
-    address: str
-    aliases: tuple[str, ...]
-    shape: tuple[int, ...]
-    field: Extent
-    reach: Extent
-    windows: bool
-    whole: str | None = None
-    blocked_by: str | None = None
-    blocked_in: str | None = None
-    refusal: str | None = None
-
-    @property
-    def stride(self) -> tuple[int, int] | None:
-        """Pixels between the reaches of neighbouring units, None where they have no bounds."""
-        rows, columns = self.reach.rows, self.reach.columns
-        return None if rows is None or columns is None else (rows.stride, columns.stride)
-
-    @property
-    def offset(self) -> tuple[int, int] | None:
-        """First row and column of the reach of the unit at (0, 0); negative where it begins in the padding."""
-        rows, columns = self.reach.rows, self.reach.columns
-        return None if rows is None or columns is None else (rows.start, columns.start)
-
-
-@dataclass(frozen=True, repr=False)
-class Report:
-    """What `check` found. `print` it for the verdict; `to_json()` gives plain values.
-
-    network: the name of its class. size: (height, width) of the pictures. rules: the rule set, "own" for a dict.
-    """
-
-    network: str
-    size: tuple[int, int]
-    channels: int
-    rules: str
-    operations: tuple[Operation, ...]
-    layers: tuple[CheckedLayer, ...]
-
-    @property
-    def projectable(self) -> tuple[CheckedLayer, ...]:
-        """The layers that can be projected."""
-        return tuple(layer for layer in self.layers if layer.refusal is None)
-
-    @property
-    def refused(self) -> tuple[CheckedLayer, ...]:
-        """The layers that cannot."""
-        return tuple(layer for layer in self.layers if layer.refusal is not None)
-
-    @property
-    def extensions(self) -> tuple[Operation, ...]:
-        """The operations that are crossed by a stated extension of the paper."""
-        return tuple(operation for operation in self.operations if operation.how == EXTENSION)
-
-    @property
-    def obstacles(self) -> tuple[Operation, ...]:
-        """The operations that keep layers of the report from being projected, those of most layers first."""
-        found = [operation for operation in self.operations if operation.how == REFUSED and operation.blocks]
-        return tuple(sorted(found, key=lambda operation: -operation.blocks))
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The verdict: which layers can be projected, what is in the way of others, what goes beyond the paper."""
-        return (_of_layers(self), *_of_obstacles(self), *_of_extensions(self))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values. Of an extent, per axis, [stride, start, size] of every path; None for the whole picture."""
-        return {
-            "network": self.network,
-            "size": list(self.size),
-            "channels": self.channels,
-            "rules": self.rules,
-            "verdict": str(self),
-            "operations": [asdict(operation) | {"title": operation.title} for operation in self.operations],
-            "layers": [_layer_to_json(layer) for layer in self.layers],
-        }
-
-    def __str__(self) -> str:
-        return " ".join(self.sentences)
-
-    def __repr__(self) -> str:
-        return f"<Report on {self.network}: {self}>"
+from pixelward.core.layers import Survey
+from pixelward.core.path import Crossing, path, reaches
+from pixelward.core.patterns import Edge
+from pixelward.core.plan import Geometry, Step
+from pixelward.core.rules import DECONVNET, RuleSet, lacks, needs_node, resolve, rule_for, sent
+from pixelward.errors import PixelwardError
 
 
 def check(
@@ -192,8 +49,8 @@ def check(
     table = resolve(rules, "sum")
     survey = Survey(net, size, channels)
     edges = survey.everything() if all_layers else survey.convolutions()
-    judged = _judged(survey.plan, table)
-    found = [_layer(survey, edge, judged, size) for edge in edges]
+    judged = [_judged(step, table) for step in survey.plan.steps]
+    found = [_layer(survey, edge, judged, table, size) for edge in edges]
     return Report(
         network=type(net).__name__,
         size=size,
@@ -206,47 +63,67 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """A step with its rule, or with the error that says why it has none, and where it sends a signal."""
+    """A step with the error that says why it has no rule, or None, and where it sends a signal.
+
+    differentiated: whether autograd's own rule stands in within what a deconvnet keeps fixed (see `path`).
+    """
 
     step: Step
-    rule: Rule | None
     error: PixelwardError | None
     sent: Sequence[Geometry | None]
+    differentiated: bool
 
 
-def _judged(plan: Plan, table: RuleSet) -> list[_Judged]:
-    found = []
-    for step in plan.steps:
-        try:
-            rule = rule_for(step, table)
-        except PixelwardError as error:
-            found.append(_Judged(step, None, error, step.reaches))  # a rule for it would keep fixed what others keep
-        else:
-            found.append(_Judged(step, rule, None, sent(step, rule)))
-    return found
+def _judged(step: Step, table: RuleSet) -> _Judged:
+    differentiated = step.gates or lacks(step, table)
+    try:
+        return _Judged(step, None, sent(step, rule_for(step, table)), differentiated)
+    except PixelwardError as error:  # a rule for it would keep fixed what others keep
+        return _Judged(step, error, step.reaches, differentiated)
 
 
-def _way(judged: Sequence[_Judged], values: Iterable[int], *, past: bool) -> tuple[list[int], list[int]]:
-    """The steps that signals from `values` meet, and those among or beside them that are refused, from above.
+class _Way(NamedTuple):
+    """Numbers of the steps that signals meet, from above: those with a rule, and those refused on or beside the way.
+
+    differentiated: those among `crossed` that only autograd's own rule crosses.
+    """
+
+    crossed: list[int]
+    refused: list[int]
+    differentiated: set[int]
+
+
+def _way(judged: Sequence[_Judged], values: Iterable[int], *, past: bool) -> _Way:
+    """What `path` would meet, from several values, and without an error at what is refused.
 
     past: whether the way goes on below a refused step, as it would if there were a rule for it.
     """
-    wanted = set(values)
-    below: set[int] = set(wanted)
-    crossed, refused = [], []
+    below = set(values)
+    wanted, own = set(below), set(below)
+    way = _Way([], [], set())
     for at in range(len(judged) - 1, -1, -1):
-        each = judged[at]
-        if below.isdisjoint(each.step.outputs):
+        step, error, geometries, differentiated = judged[at].step, judged[at].error, judged[at].sent, False
+        if below.isdisjoint(step.outputs):
             continue
-        below.update(number for number in each.step.inputs if number is not None)
-        on_the_way = not wanted.isdisjoint(each.step.outputs)
-        if each.error is not None and (on_the_way or each.step.unfit is not None):
-            refused.append(at)
-        if on_the_way:
-            crossed.append(at)
-        if on_the_way and (past or each.error is None):
-            wanted.update(n for n, to in zip(each.step.inputs, each.sent, strict=True) if n is not None and to)
-    return crossed, refused
+        below.update(number for number in step.inputs if number is not None)
+        on_the_way = not wanted.isdisjoint(step.outputs)
+        apart = own.isdisjoint(step.outputs)
+        if on_the_way and apart and judged[at].differentiated:
+            geometries, differentiated = step.sees, True
+        refused = error is not None and ((on_the_way and not differentiated) or step.unfit is not None)
+        if refused:
+            way.refused.append(at)
+        if not on_the_way or (refused and not past):
+            continue
+        if not refused:
+            way.crossed.append(at)
+            way.differentiated.update({at} if differentiated else ())
+        for number, kept, geometry in zip(step.inputs, step.kept, geometries, strict=True):
+            if number is not None and geometry is not None:
+                wanted.add(number)
+                if not apart and not kept:
+                    own.add(number)
+    return way
 
 
 def _ends(survey: Survey, edges: Sequence[Edge]) -> set[int]:
@@ -261,13 +138,16 @@ def _operations(
     judged: Sequence[_Judged], ends: Iterable[int], blocked: Sequence[Sequence[int]], table: RuleSet
 ) -> tuple[Operation, ...]:
     """The rows, those of one way of crossing together. blocked: per layer, the steps that keep it from projection."""
-    crossed, refused = (set(steps) for steps in _way(judged, ends, past=True))
+    way = _way(judged, ends, past=True)
+    crossed, refused = set(way.crossed), set(way.refused)
     found: dict[tuple[str, str, str, str | None, str | None], list[int]] = {}
     for at, each in enumerate(judged):
         step = each.step
         if step.function is None and step.kind == table_of_rules.IDENTITY and 0 in step.inputs:
             continue  # the copy of the picture that every network is given
-        how, reason, remedy = (_how(each, table) if at in crossed else KEPT), None, None
+        how, reason, remedy = (_how(step, table) if at in crossed else KEPT), None, None
+        if at in way.differentiated:
+            how = AUTOGRAD
         if at in refused and each.error is not None:
             how, remedy = REFUSED, each.error.next_step
             reason = step.unfit or step.refusal or step.reason or "no row of the table of rules names it"
@@ -288,9 +168,9 @@ def _operations(
     return tuple(sorted(rows, key=lambda row: ORDER.index(row.how)))
 
 
-def _how(each: _Judged, table: RuleSet) -> str:
-    kind = each.step.kind
-    row = table.get(each.step.function) or table.get(kind)
+def _how(step: Step, table: RuleSet) -> str:
+    kind = step.kind
+    row = table.get(step.function) or table.get(kind)
     if row is None or (row is table_of_rules.autograd and row is not DECONVNET.get(kind)):
         return AUTOGRAD
     if row is not DECONVNET.get(kind):
@@ -301,7 +181,7 @@ def _how(each: _Judged, table: RuleSet) -> str:
 
 
 def _layer(
-    survey: Survey, edge: Edge, judged: Sequence[_Judged], size: tuple[int, int]
+    survey: Survey, edge: Edge, judged: Sequence[_Judged], table: RuleSet, size: tuple[int, int]
 ) -> tuple[CheckedLayer, Sequence[int]]:
     """A layer's row, and the numbers of the steps that keep it from being projected."""
     number = survey.number(edge)
@@ -311,29 +191,29 @@ def _layer(
         shape = survey.plan.values[number].shape[1:]
         return CheckedLayer(survey.name(edge), (), shape, WHOLE, WHOLE, False, refusal=str(error)), ()
     row = CheckedLayer(layer.address, layer.aliases, layer.shape, layer.field, layer.field, windows=False)
-    crossed, refused = _way(judged, [number], past=False)
-    if refused:
-        first = judged[refused[0]]
-        by = first.step.operation, first.step.where
-        return replace(row, blocked_by=by[0], blocked_in=by[1], refusal=str(first.error)), refused
-    path = [Crossing(each.step, each.rule, tuple(each.sent)) for at in crossed if (each := judged[at]).rule is not None]
-    boxes = reaches(survey.plan, number, path)
-    whole = _why_whole(path, boxes, layer.shape, size)
+    try:
+        crossed = path(survey.plan, number, table)
+    except PixelwardError as error:
+        refused = _way(judged, [number], past=False).refused
+        first = judged[refused[0]].step
+        return replace(row, blocked_by=first.operation, blocked_in=first.where, refusal=str(error)), refused
+    boxes = reaches(survey.plan, number, crossed)
+    whole = _why_whole(crossed, boxes, layer.shape, size)
     return replace(row, reach=boxes.get(0, WHOLE), windows=whole is None, whole=whole), ()
 
 
 def _why_whole(
-    path: Sequence[Crossing], boxes: Mapping[int, Extent], shape: tuple[int, ...], size: tuple[int, int]
+    crossed: Sequence[Crossing], boxes: Mapping[int, Extent], shape: tuple[int, ...], size: tuple[int, int]
 ) -> str | None:
     """Why units go down on the whole picture, not in windows (`project_hits`), or None."""
     if len(shape) == 1:
         return "a vector"
-    calling = next((crossing.step for crossing in path if needs_node(crossing.step, crossing.rule)), None)
+    calling = next((crossing.step for crossing in crossed if needs_node(crossing.step, crossing.rule)), None)
     if calling is not None:
         return f"{calling.operation} needs autograd's node"
     reach = boxes.get(0, WHOLE)
     if reach.is_global:
-        for crossing in path:  # from above, so that the first without bounds is the cause of those below
+        for crossing in crossed:  # from above, so that the first without bounds is the cause of those below
             below = [n for n, to in zip(crossing.step.inputs, crossing.sent, strict=True) if n is not None and to]
             if any(boxes[number].is_global for number in below):
                 return f"{crossing.step.operation} is global"
@@ -342,67 +222,3 @@ def _why_whole(
         return "paths of several strides"
     first = reach.box((0, 0), size)
     return None if first.height * first.width < size[0] * size[1] else "large reach"
-
-
-def _of_layers(report: Report) -> str:
-    number, possible = len(report.layers), len(report.projectable)
-    if not number:
-        return "It has no convolution over pictures, so there is no layer to list unless all are asked for."
-    windows = sum(layer.windows for layer in report.projectable)
-    if not possible:
-        return f"None of its {counted(number, 'layer')} can be projected."
-    which = ("All" if possible == number else f"{possible} of") + f" {number} layers"
-    if number == 1:
-        which = "Its one layer"
-    if windows == possible:
-        return f"{which} can be projected exactly, in windows of the picture."
-    if not windows:
-        return f"{which} can be projected exactly, each on the whole picture."
-    whole = f"{possible - windows} on the whole picture, which takes longer"
-    return f"{which} can be projected exactly: {windows} in windows of the picture, {whole}."
-
-
-def _of_obstacles(report: Report) -> list[str]:
-    sentences, shown = [], 3
-    for operation in report.obstacles[:shown]:
-        which = counted(operation.blocks, "layer")
-        lies = "lies" if operation.blocks == 1 else "lie"
-        sentences.append(f"The signal cannot cross {operation.place}: {operation.reason}; {which} {lies} above it.")
-    more = len(report.obstacles) - shown
-    return sentences + ([f"Nor {counted(more, 'other operation')}, listed below."] if more > 0 else [])
-
-
-def _of_extensions(report: Report) -> list[str]:
-    names = list(dict.fromkeys(operation.title for operation in report.extensions))
-    if names:
-        are = "is a stated extension" if len(names) == 1 else "are stated extensions"
-        return [f"{counted(len(names), 'operation')} {are} of the paper: {listed(names)}."]
-    if report.projectable and all(operation.how in (PAPER, EXACT, KEPT, REFUSED) for operation in report.operations):
-        every = "Everything else" if report.obstacles else "Everything"
-        return [f"{every} that the signal crosses is the paper's own or an exact transpose."]
-    return []
-
-
-def _layer_to_json(layer: CheckedLayer) -> dict[str, Any]:
-    return {
-        "address": layer.address,
-        "aliases": list(layer.aliases),
-        "shape": list(layer.shape),
-        "field": _extent_to_json(layer.field),
-        "reach": _extent_to_json(layer.reach),
-        "stride": layer.stride and list(layer.stride),
-        "offset": layer.offset and list(layer.offset),
-        "windows": layer.windows,
-        "whole": layer.whole,
-        "blocked_by": layer.blocked_by,
-        "blocked_in": layer.blocked_in,
-        "refusal": layer.refusal,
-    }
-
-
-def _extent_to_json(extent: Extent) -> dict[str, list[list[int]] | None]:
-    spans = {"rows": extent.rows, "columns": extent.columns}
-    return {
-        axis: None if span is None else [[each.stride, each.start, each.size] for each in (span, *span.beside)]
-        for axis, span in spans.items()
-    }
