@@ -13,6 +13,7 @@ import pixelward as pw
 from pixelward.cli import app
 from pixelward.core.project import project_hits
 from pixelward.core.trace import trace
+from test_laws_closed_world import ACCEPTED, REFUSED, Net
 
 SIZE = (32, 32)
 
@@ -112,7 +113,7 @@ def test_the_papers_network_and_a_softmax_that_no_layer_lies_above():
     assert (first.shape, second.shape) == ((4, 16, 16), (6, 8, 8))
     assert (first.stride, first.offset, second.stride, second.offset) == ((2, 2), (-2, -2), (4, 4), (-8, -8))
     assert (first.reach.rows.size, second.reach.rows.size) == (5, 17)
-    assert (report.projectable, report.refused, report.obstacles) == (report.layers, (), ())
+    assert (report.projectable, report.refused) == (report.layers, ())
     assert str(report) == (
         "All 2 layers can be projected exactly, in windows of the picture. "
         "Everything that the signal crosses is the paper's own or an exact transpose."
@@ -160,10 +161,10 @@ def test_layers_above_an_attention_are_refused_by_name_and_those_below_are_not()
     ]
     assert {each.blocked_in for each in report.refused} == {"4"}
     assert [(each.operation, each.count, each.where, each.blocks) for each in report.operations[-2:]] == [
-        ("bmm", 2, "4", 2),
-        ("softmax", 1, "4", 0),  # met only by a signal that has crossed the product
+        ("bmm", 2, "4", ("4.out", "5")),
+        ("softmax", 1, "4", ()),  # met only by a signal that has crossed the product
     ]
-    (obstacle,) = report.obstacles
+    obstacle = report.obstacles[0]
     assert obstacle.reason in report.refused[0].refusal
     assert obstacle.remedy in report.refused[0].refusal
     assert obstacle.remedy.startswith("choose a layer below it, or name the factor to keep fixed: rules=")
@@ -176,8 +177,7 @@ def test_layers_above_an_attention_are_refused_by_name_and_those_below_are_not()
 def test_what_is_refused_names_operation_layer_and_the_line_that_adds_a_rule():
     report = pw.check(exponential(), size=SIZE)
     (refused,) = [each for each in report.operations if each.how == "refused"]
-    assert (refused.operation, refused.where, refused.count, refused.blocks) == ("exp", "1", 1, 1)
-    assert refused.place == "exp in '1'"
+    assert (refused.operation, refused.where, refused.count, refused.blocks) == ("exp", "1", 1, ("2",))
     assert refused.remedy == "choose a layer below it, or add a rule: rules={**pw.DECONVNET, torch.exp: my_rule}"
     assert report.layers[1].refusal.startswith("given: exp in '1', which the signal has to cross")
     assert report.layers[1].refusal.endswith(refused.remedy)
@@ -200,7 +200,7 @@ def test_a_users_own_rule_is_accepted_and_said_to_be_one():
 
 
 def test_the_factor_of_a_product_that_the_user_keeps_fixed():
-    assert pw.check(Star(), size=SIZE, all_layers=True).obstacles[0].title == "product of two signals"
+    assert pw.check(Star(), size=SIZE, all_layers=True).operations[1].title == "product of two signals"
     rules = {**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}
     report = pw.check(Star(), size=SIZE, rules=rules, all_layers=True)
     assert rows(report) == [
@@ -239,7 +239,7 @@ def test_all_layers_are_reported_where_they_are_asked_for():
         (False, "a vector", None),
         (False, None, "softmax"),
     ]
-    assert report.obstacles[0].blocks == 1
+    assert report.obstacles[0].blocks == ("9",)
 
 
 def test_what_makes_every_layer_above_it_unfit_is_an_obstacle_wherever_it_stands():
@@ -283,6 +283,34 @@ def test_an_unknown_rule_set_is_an_error():
 # What it says is what happens
 
 
+@pytest.mark.parametrize(("middle", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_leaves_autograds_graph_is_reported_with_the_words_of_the_refusal(middle, words):
+    report = pw.check(Net(middle), size=(12, 12))
+    last = report.layers[-1]
+    assert re.search(words, last.refusal)
+    assert any(last.address in each.blocks and each.remedy in last.refusal for each in report.obstacles)
+
+
+@pytest.mark.parametrize("middle", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_is_accepted_is_not_refused_by_the_report(middle):
+    assert pw.check(Net(middle), size=(12, 12)).refused == ()
+
+
+def test_what_is_refused_for_one_reason_is_told_once():
+    def read(y, net):
+        return torch.relu(y) if y.amax((1, 2, 3)) > -100 else y
+
+    net = nn.Sequential(nn.Conv2d(3, 3, 1).double(), Net(read), nn.ReLU(), nn.Conv2d(2, 2, 1).double())
+    report = pw.check(net, size=(12, 12))
+    (obstacle,) = report.obstacles
+    assert obstacle.reason == "values were read in Python by __bool__ in 1"
+    assert obstacle.blocks == ("1.one:relu", "1.last:relu", "3")
+    assert str(report).startswith(
+        "1 of 4 layers can be projected exactly, in windows of the picture. The signal cannot cross relu and conv2d "
+        f"(4 of them, the first in '1'): {obstacle.reason}; 3 layers lie above it."
+    )
+
+
 @pytest.mark.parametrize("make", [plain, excited, attentive, exponential, deep])
 def test_the_report_agrees_with_layers_and_with_the_way_down(make):
     net = make()
@@ -317,7 +345,7 @@ def test_plain_values_have_stable_keys():
     )
     assert plain_values["operations"][0] == {
         "operation": "conv2d", "kind": "convolution", "how": "paper's rule", "count": 5, "where": "0",
-        "reason": None, "remedy": None, "blocks": 0, "title": "conv2d",
+        "reason": None, "remedy": None, "blocks": [], "title": "conv2d",
     }  # fmt: skip
     spans = [[2, -3, 7]]
     assert plain_values["layers"][1] == {

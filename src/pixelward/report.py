@@ -32,12 +32,11 @@ def print_report(report: Report, model: str) -> None:
         _print(console, Text(sentence))
     _print(console, Text())
     _print(console, _operations(report))
-    refused = [operation for operation in report.operations if operation.how == "refused"]
-    if refused:
+    if report.obstacles:
         _print(console, Text("\nRefused", style="bold"))
-    for operation in refused:
-        _print(console, Text(f"{operation.place}: {operation.reason}"))
-        _print(console, Padding(Text(f"{operation.remedy}", style="dim"), (0, 0, 0, 4), expand=False))
+    for each in report.obstacles:
+        _print(console, Text(f"{each.place}: {each.reason}"))
+        _print(console, Padding(Text(each.remedy, style="dim"), (0, 0, 0, 4), expand=False))
     if report.layers:
         _print(console, Text())
         _print(console, _grouped(report.layers) if len(report.layers) > SHOWN else _listed(report.layers))

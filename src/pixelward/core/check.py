@@ -56,7 +56,7 @@ def check(
         size=size,
         channels=channels,
         rules=rules if isinstance(rules, str) else "own",
-        operations=_operations(judged, _ends(survey, edges), [steps for _, steps in found], table),
+        operations=_operations(judged, _ends(survey, edges), {row.address: set(steps) for row, steps in found}, table),
         layers=tuple(layer for layer, _ in found),
     )
 
@@ -135,9 +135,9 @@ def _ends(survey: Survey, edges: Sequence[Edge]) -> set[int]:
 
 
 def _operations(
-    judged: Sequence[_Judged], ends: Iterable[int], blocked: Sequence[Sequence[int]], table: RuleSet
+    judged: Sequence[_Judged], ends: Iterable[int], blocked: Mapping[str, set[int]], table: RuleSet
 ) -> tuple[Operation, ...]:
-    """The rows, those of one way of crossing together. blocked: per layer, the steps that keep it from projection."""
+    """The rows, those of one way of crossing together. blocked: by layer, the steps that keep it from projection."""
     way = _way(judged, ends, past=True)
     crossed, refused = set(way.crossed), set(way.refused)
     found: dict[tuple[str, str, str, str | None, str | None], list[int]] = {}
@@ -161,7 +161,7 @@ def _operations(
             where=judged[steps[0]].step.where,
             reason=reason,
             remedy=remedy,
-            blocks=sum(not set(steps).isdisjoint(each) for each in blocked),
+            blocks=tuple(address for address, by in blocked.items() if not by.isdisjoint(steps)),
         )
         for (operation, kind, how, reason, remedy), steps in found.items()
     ]

@@ -46,8 +46,8 @@ class Operation:
     operation: the torch function, or the autograd function, that made them; kind: the row of the table of rules.
     how: one of `ORDER`; a step is kept fixed where signals pass it by, as a gate's own. count: how many steps of
     autograd's graph; where: the module of the first, "" for the network itself.
-    reason, remedy: of what is refused. blocks: how many of the report's layers cannot be projected because signals meet
-    it before anything else that is refused.
+    reason, remedy: of what is refused. blocks: the addresses of the report's layers that cannot be projected because
+    their signals meet it before anything else that is refused.
     """
 
     operation: str
@@ -57,20 +57,34 @@ class Operation:
     where: str
     reason: str | None = None
     remedy: str | None = None
-    blocks: int = 0
+    blocks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """What people call it: SiLU, gate, softmax."""
         return self.kind if self.operation in _ARITHMETIC else _TITLES.get(self.operation, self.operation)
 
+
+@dataclass(frozen=True)
+class Obstacle:
+    """All operations that are refused for one reason and with one remedy, the first that runs in front."""
+
+    operations: tuple[Operation, ...]
+    reason: str
+    remedy: str
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The addresses of the layers that cannot be projected because of it."""
+        return tuple(dict.fromkeys(address for operation in self.operations for address in operation.blocks))
+
     @property
     def place(self) -> str:
-        """Where it is met: `softmax in 'head'`; of several, the first of them."""
-        where = repr(self.where) if self.where else "the network itself"
-        if self.count > 1:
-            return f"{self.operation} ({self.count} of them, the first in {where})"
-        return f"{self.operation} in {where}"
+        """What is met, and where: `softmax in 'head'`; of several, where the first is."""
+        names = listed([operation.operation for operation in self.operations])
+        count = sum(operation.count for operation in self.operations)
+        where = repr(self.operations[0].where) if self.operations[0].where else "the network itself"
+        return f"{names} in {where}" if count == 1 else f"{names} ({count} of them, the first in {where})"
 
 
 @dataclass(frozen=True)
@@ -137,10 +151,14 @@ class Report:
         return tuple(operation for operation in self.operations if operation.how == EXTENSION)
 
     @property
-    def obstacles(self) -> tuple[Operation, ...]:
-        """The operations that keep layers of the report from being projected, those of most layers first."""
-        found = [operation for operation in self.operations if operation.how == REFUSED and operation.blocks]
-        return tuple(sorted(found, key=lambda operation: -operation.blocks))
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """What is refused, by reason; what keeps most layers of the report from being projected comes first."""
+        found: dict[tuple[str, str], list[Operation]] = {}
+        for operation in self.operations:
+            if operation.reason is not None and operation.remedy is not None:
+                found.setdefault((operation.reason, operation.remedy), []).append(operation)
+        obstacles = [Obstacle(tuple(own), *why) for why, own in found.items()]
+        return tuple(sorted(obstacles, key=lambda obstacle: -len(obstacle.blocks)))
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -155,7 +173,7 @@ class Report:
             "channels": self.channels,
             "rules": self.rules,
             "verdict": str(self),
-            "operations": [asdict(operation) | {"title": operation.title} for operation in self.operations],
+            "operations": [_operation_to_json(operation) for operation in self.operations],
             "layers": [_layer_to_json(layer) for layer in self.layers],
         }
 
@@ -186,12 +204,13 @@ def _of_layers(report: Report) -> str:
 
 def _of_obstacles(report: Report) -> list[str]:
     sentences, shown = [], 3
-    for operation in report.obstacles[:shown]:
-        which = counted(operation.blocks, "layer")
-        lies = "lies" if operation.blocks == 1 else "lie"
-        sentences.append(f"The signal cannot cross {operation.place}: {operation.reason}; {which} {lies} above it.")
-    more = len(report.obstacles) - shown
-    return sentences + ([f"Nor {counted(more, 'other operation')}, listed below."] if more > 0 else [])
+    met = [obstacle for obstacle in report.obstacles if obstacle.blocks]
+    for each in met[:shown]:
+        which = counted(len(each.blocks), "layer")
+        lies = "lies" if len(each.blocks) == 1 else "lie"
+        sentences.append(f"The signal cannot cross {each.place}: {each.reason}; {which} {lies} above it.")
+    more = len(met) - shown
+    return sentences + ([f"There {'is' if more == 1 else 'are'} {more} more such."] if more > 0 else [])
 
 
 def _of_extensions(report: Report) -> list[str]:
@@ -200,9 +219,13 @@ def _of_extensions(report: Report) -> list[str]:
         are = "is a stated extension" if len(names) == 1 else "are stated extensions"
         return [f"{counted(len(names), 'operation')} {are} of the paper: {listed(names)}."]
     if report.projectable and all(operation.how in (PAPER, EXACT, KEPT, REFUSED) for operation in report.operations):
-        every = "Everything else" if report.obstacles else "Everything"
+        every = "Everything else" if report.refused else "Everything"
         return [f"{every} that the signal crosses is the paper's own or an exact transpose."]
     return []
+
+
+def _operation_to_json(operation: Operation) -> dict[str, Any]:
+    return asdict(operation) | {"blocks": list(operation.blocks), "title": operation.title}
 
 
 def _layer_to_json(layer: CheckedLayer) -> dict[str, Any]:
