@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -480,3 +481,9 @@ def test_an_error_is_one_line_and_status_1(command):
     lines, notes = command("plain", "--size", "40", status=1)
     assert lines == []
     assert notes[-1].startswith("given: a picture tensor of shape (1, 3, 40, 40), on which the network's forward")
+
+
+def test_the_manual_shows_what_is_printed():
+    page = (Path(__file__).parents[1] / "docs" / "check.md").read_text("utf-8")
+    shown = page.split("```text\n")[1].split("```")[0]
+    assert CliRunner().invoke(app, ["check", "zfnet64"]).stdout == shown
