@@ -64,11 +64,11 @@ def test_help_names_every_command_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("layers", "project", "scan", "draw", "info", "export", "train", "--debug", "--version"):
+    for command in ("layers", "check", "project", "scan", "draw", "info", "export", "train", "--debug", "--version"):
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["layers", "project", "scan", "draw", "info", "export", "train"])
+@pytest.mark.parametrize("command", ["layers", "check", "project", "scan", "draw", "info", "export", "train"])
 def test_every_command_explains_itself(command):
     assert "Usage" in run(command, "--help").stdout
 
@@ -140,6 +140,45 @@ def test_layers_prints_addresses_shapes_and_fields(place):
     assert re.split(r" {2,}", lines[1]) == ["0:relu", "4", "10 x 10", "5 x 5", "2 x 2", "1"]
     assert re.split(r" {2,}", lines[2]) == ["3:relu", "3", "5 x 5", "15 x 15", "4 x 4", "4"]
     assert "20 x 20" in run("layers", "models.py:small", "--size", 44).stdout
+
+
+GATED = """
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.gate, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        x = self.one(x)
+        x = self.two(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
+        return self.two(x.sin().repeat(1, 2, 1, 1))
+"""
+
+
+def test_layers_shows_reaches_where_they_differ_and_marks_what_is_refused(place):
+    (place / "models.py").write_text(MODEL + GATED)
+    result = run("layers", "models.py:Gated")
+    assert [re.split(r" {2,}", line) for line in result.stdout.splitlines()] == [
+        ["layer", "units", "map", "field", "reach", "stride", "projected", "also"],
+        ["one", "4", "22 x 22", "3 x 3", "3 x 3", "1 x 1", "yes"],
+        ["gate", "4", "1 x 1", "whole picture", "whole picture", "-", "yes"],
+        ["two", "2", "20 x 20", "whole picture", "5 x 5", "-", "yes"],
+        ["two#2", "2", "18 x 18", "whole picture", "-", "-", "refused"],
+    ]
+    assert result.stderr == "1 layer cannot be projected; to see why: pixelward check models.py:Gated\n"
+
+
+def test_scan_and_draw_say_what_they_leave_out(place):
+    (place / "models.py").write_text(MODEL + GATED)
+    left_out = "1 of 4 layers left out, two#2, because of sin in 'the network', which the signal has to cross"
+    scanned = run("scan", "models.py:Gated", "photos", "-o", "atlas")
+    assert scanned.stdout == "atlas: 3 layers, 10 units, 5 pictures, 1 skipped\n"
+    assert scanned.stderr.startswith(f"{left_out}; name layers with --layers to scan them although they cannot be")
+    run("scan", "models.py:Gated", "photos", "-o", "more", "--layers", "one", "--layers", "two#2")
+    drawn = run("draw", "more", "models.py:Gated")
+    assert drawn.stderr.startswith(left_out.replace("4", "2"))
+    assert drawn.stdout == "more: 2 layers, 1 drawn, 6 units, 5 pictures, 1 skipped\n"
 
 
 def test_preprocessing_flags_and_weights_reach_the_network(place, monkeypatch):

@@ -167,3 +167,48 @@ def test_guided_drawings_work_where_every_step_calls_its_node(tmp_path, pictures
     one = project(net, pictures / hit.name, layer="3:relu", channel=0, rules="guided")
     assert one.value == pytest.approx(hit.value)
     assert atlas.drawings.rules == "guided"
+
+
+class Exponential(nn.Module):
+    def forward(self, x):
+        return torch.exp(x)
+
+
+def with_an_obstacle():
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), Exponential(), nn.Conv2d(4, 2, 3), nn.Conv2d(2, 2, 1))
+    net.preprocess = PREPROCESS
+    return net.eval()
+
+
+def test_layers_that_cannot_be_projected_are_left_out_in_one_line(tmp_path, pictures):
+    net, told = with_an_obstacle(), []
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", layers=["0:relu", "3", "4"], k=2)
+    for _ in range(2):  # the second time all is drawn that can be
+        pw.draw(atlas, net, note=told.append)
+        assert atlas.drawings.layers == ("0:relu",)
+    line = "2 of 3 layers left out, 3 and 4, the first because of exp in '2', which the signal has to cross"
+    assert told == [line, line]
+    pw.export(atlas, tmp_path / "site")
+
+
+def test_a_named_layer_that_cannot_be_projected_is_refused_before_any_work(tmp_path, pictures):
+    net = with_an_obstacle()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", layers=["0:relu", "3"], k=2)
+    done = []
+    for layers in (["3"], ["0:relu", "3"]):
+        with pytest.raises(
+            pw.PixelwardError, match=r"layer 3 to draw, but exp in '2', which the signal .*add a rule: "
+        ):
+            pw.draw(atlas, net, layers=layers, report=lambda *told: done.append(told))
+    assert (done, atlas.drawings) == ([], None)
+    pw.draw(atlas, net, layers=["3"], rules="gradient")
+    assert atlas.drawings.layers == ("3",)
+
+
+def test_an_atlas_of_which_nothing_can_be_drawn_is_refused(tmp_path, pictures):
+    net = with_an_obstacle()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", layers=["3"], k=2)
+    with pytest.raises(pw.PixelwardError, match="layer 3 to draw, but exp in '2'"):
+        pw.draw(atlas, net)
+    assert atlas.drawings is None

@@ -20,6 +20,7 @@ NAMES = {
     "keep_fixed",
     "PixelwardError",
     "__version__",
+    "check",
     "draw",
     "export",
     "layers",

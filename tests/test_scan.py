@@ -457,8 +457,52 @@ def test_a_network_in_training_mode_is_refused_and_nothing_written(tmp_path, mod
 @pytest.mark.parametrize("module", [nn.Dropout(0.0), nn.InstanceNorm2d(3), nn.RReLU(0.1, 0.1), nn.ReLU()])
 def test_training_mode_that_changes_nothing_is_no_matter(tmp_path, module):
     folder = pictures(tmp_path / "photos", 3)
-    found = [scan(network(first=module).train(mode), folder, tmp_path / str(mode)) for mode in (False, True)]
+    found = [
+        scan(network(first=module).train(mode), folder, tmp_path / str(mode), layers=["conv1:relu"])
+        for mode in (False, True)
+    ]
     assert hits(found[0], "conv1:relu") == hits(found[1], "conv1:relu")
+
+
+class Exponential(nn.Module):
+    def forward(self, x):
+        return torch.exp(x)
+
+
+def with_an_obstacle(first=None):
+    net = nn.Sequential(
+        first or nn.Identity(), nn.Conv2d(3, 4, 3), Exponential(), nn.Conv2d(4, 2, 3), nn.Conv2d(2, 2, 1)
+    )
+    net.preprocess = network().preprocess
+    return net.eval()
+
+
+def test_layers_that_cannot_be_projected_are_left_out_in_one_line_unless_they_are_named(tmp_path):
+    folder, told = pictures(tmp_path / "photos", 3), []
+    net = with_an_obstacle()
+    left = scan(net, folder, tmp_path / "left", note=told.append)
+    assert [record.address for record in left.layers] == ["1"]
+    assert told == [
+        "2 of 3 layers left out, 3 and 4, the first because of exp in '2', which the signal has to cross; "
+        "name layers with --layers to scan them although they cannot be projected"
+    ]
+    told.clear()
+    named = scan(net, folder, tmp_path / "named", layers=["1", "3"], note=told.append)
+    assert [record.address for record in named.layers] == ["1", "3"]
+    assert hits(named, "1") == hits(left, "1")
+    assert named["3"][0].hits
+    assert told == []
+
+
+def test_a_scan_of_which_no_layer_can_be_projected_is_refused_before_any_work(tmp_path):
+    folder = pictures(tmp_path / "photos", 1)
+    words = (
+        r"given: a network none of whose 3 layers can be projected: exp in '0', which the signal has to cross - .*"
+        r"`pixelward check MODEL`, or name layers with --layers"
+    )
+    with pytest.raises(PixelwardError, match=words):
+        scan(with_an_obstacle(Exponential()), folder, tmp_path / "atlas")
+    assert not (tmp_path / "atlas").exists()
 
 
 def test_a_network_without_convolutions_needs_its_layers_named(tmp_path):

@@ -16,6 +16,7 @@ from pixelward.errors import PixelwardError as PixelwardError
 
 if TYPE_CHECKING:
     from pixelward.atlas import Atlas as _Atlas
+    from pixelward.core.check import check as check
     from pixelward.core.layers import layers as layers
     from pixelward.core.rules import DECONVNET as DECONVNET
     from pixelward.core.rules import GRADIENT as GRADIENT
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES: Mapping[str, tuple[str, str]] = {  # public name -> module, name there
     "load": ("pixelward.nets.load", "load"),
     "layers": ("pixelward.core.layers", "layers"),
+    "check": ("pixelward.core.check", "check"),
     "project": ("pixelward.projection", "project"),
     "scan": ("pixelward.scan", "scan"),
     "draw": ("pixelward.draw", "draw"),
@@ -49,6 +51,7 @@ _HOMES: Mapping[str, tuple[str, str]] = {  # public name -> module, name there
 __all__ = [  # noqa: RUF022, in the order of the work
     "load",
     "layers",
+    "check",
     "project",
     "scan",
     "draw",

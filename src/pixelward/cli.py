@@ -34,7 +34,8 @@ from pixelward.options import (
     Unpool,
     WeightsFile,
 )
-from pixelward.tables import described, field_size, print_info, print_summary, print_table, sides
+from pixelward.report import SHOWN, print_report
+from pixelward.tables import described, print_info, print_layers, print_summary
 from pixelward.words import counted
 
 if TYPE_CHECKING:
@@ -116,27 +117,62 @@ def layers(
     resize: InputResize = None,
     size: InputSize = None,
 ) -> None:
-    """List the layers of a network: addresses, shapes, and the pixels that a unit sees."""
+    """List the layers of a network: addresses, shapes, the pixels that a unit sees and that its signal can reach."""
     import pixelward as pw
     from pixelward.nets.load import preprocess_of
 
     net = _load(model, weights, channels, range_, mean, std, resize, size)
     preprocess = preprocess_of(net)
     found = pw.layers(net, size=(preprocess.size, preprocess.size), channels=len(preprocess.mean))
-    print_table(
-        ("layer", "units", "map", "field", "stride", "also"),
-        [
-            (
-                each.address,
-                each.channels,
-                sides(each.shape[1:]),
-                field_size(each.field),
-                sides(each.stride),
-                *each.aliases,
-            )
-            for each in found
-        ],
+    print_layers(found)
+    refused = sum(layer.refusal is not None for layer in found)
+    if refused:
+        note(f"{counted(refused, 'layer')} cannot be projected; to see why: pixelward check {model}")
+
+
+@app.command()
+def check(
+    model: ModelName,
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="Every layer that has an address, not the convolutions alone.")
+    ] = False,
+    as_json: Json = False,
+    weights: WeightsFile = None,
+    channels: InputChannels = None,
+    range_: InputRange = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+    resize: InputResize = None,
+    size: InputSize = None,
+) -> None:
+    """Say which layers of a network can be projected, by which rules, and what is in the way of others.
+
+    Layers whose units go down in windows are exact there and take no more work than the pixels that they reach.
+    """
+    import pixelward as pw
+    from pixelward.nets.load import preprocess_of
+
+    net = _load(model, weights, channels, range_, mean, std, resize, size)
+    preprocess = preprocess_of(net)
+    report = pw.check(
+        net, size=(preprocess.size, preprocess.size), channels=len(preprocess.mean), all_layers=all_layers
     )
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+        return
+    print_report(report, model)
+    again = f"{model}{f' --weights {weights}' if weights else ''}{f' --size {size}' if size else ''}"
+    if report.projectable:
+        left_out = " (what is refused is left out)" if report.refused else ""
+        note(f"scan your pictures with: pixelward scan {again} PICTURES -o ATLAS{left_out}")
+    elif report.refused:
+        layer = report.refused[0].address
+        note(
+            f"the gradient goes everywhere: pixelward project {again} IMAGE --layer {layer} --channel 0 "
+            "--rules gradient -o OUT.png"
+        )
+    if len(report.layers) > SHOWN:
+        note(f"each layer by itself: pixelward layers {again}, or --json")
 
 
 @app.command()
@@ -228,6 +264,7 @@ def scan(
             batch=batch,
             model=_recorded(model),
             report=meter,
+            note=note,
         )
     if meter.idle:
         note("all was done already")
@@ -253,7 +290,7 @@ def draw(
     atlas = pw.open(atlas_folder)
     net = load(model, weights=weights, preprocess=atlas.preprocess.to_dict(), report=note)
     with Meter("draw", "pictures") as meter:
-        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, report=meter)
+        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, report=meter, note=note)
     print_summary(atlas)
     note(f"make pages of it with: pixelward export {atlas_folder} -o SITE")
 

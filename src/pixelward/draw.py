@@ -48,6 +48,7 @@ from pixelward.pictures import (
 )
 from pixelward.pictures import fit as fit_tile
 from pixelward.scan import ahead, fingerprint
+from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
 
@@ -85,13 +86,16 @@ def draw(
     rules: str = "deconvnet",
     unpool: str = "sum",
     report: Report | None = None,
+    note: Callable[[str], None] = print,
 ) -> Atlas:
-    """Draw the hits of the layers (None: all) into the atlas's folder, and thumbs of all pictures that hold hits.
+    """Draw the hits of the layers into the atlas's folder, and thumbs of all pictures that hold hits.
 
-    net: the network that was scanned. pictures: where they are now, if they were moved since the scan: the source, or
+    net: the network that was scanned. layers: addresses; None for all that the rules can project: what is left out is
+    told to `note` in one line. pictures: where they are now, if they were moved since the scan: the source, or
     a folder of all sources by name. report: called with (pictures done, in all, pictures a second).
     Layers that are drawn already are left as they are. Raises PixelwardError for another network, pictures that are
-    not what was scanned, and what has no rule; `drawings.json`, written last, never says more than is there.
+    not what was scanned, and, before any work, a named layer that cannot be projected; `drawings.json`, written last,
+    never says more than is there.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     table = resolve(rules, unpool)
@@ -104,6 +108,17 @@ def draw(
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
+    if wanted:
+        wanted, refused = _projectable(atlas, net, wanted, table)
+        if refused:
+            address, error = next(iter(refused.items()))
+            if layers is not None or not (wanted or done):
+                raise PixelwardError(
+                    given=f"layer {address} to draw, but {error.given}",
+                    allowed=error.allowed,
+                    next_step=error.next_step,
+                ) from error
+            note(without(list(refused), len(refused) + len(wanted) + len(done), error.given))
     if wanted or not done:
         gallery = _Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
@@ -117,6 +132,24 @@ def draw(
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
             atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
+
+
+def _projectable(
+    atlas: Atlas, net: nn.Module, records: Sequence[LayerRecord], table: RuleSet
+) -> tuple[list[LayerRecord], dict[str, PixelwardError]]:
+    """The layers that the rules can project, and why not the others, by address; found out on a grey picture."""
+    like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
+    picture = like.new_zeros(1, len(atlas.preprocess.mean), *atlas.size)
+    traced = trace(net, picture, [record.address for record in records], table)
+    possible, refused = [], {}
+    for record in records:
+        try:
+            path(traced.plan, traced.targets[record.address].value, table)
+        except PixelwardError as error:
+            refused[record.address] = error
+        else:
+            possible.append(record)
+    return possible, refused
 
 
 def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from pixelward.draft import Draft
 from pixelward.errors import PixelwardError
 from pixelward.folder import VERSION
 from pixelward.nets.load import preprocess_of
+from pixelward.words import counted, without
 
 Report = Callable[[int, int, float], None]
 File = tuple[Source, Picture]
@@ -78,12 +79,14 @@ def scan(
     device: str | torch.device | None = None,
     model: str = "",
     report: Report | None = None,
+    note: Callable[[str], None] = print,
 ) -> Atlas:
     """Find the k strongest hits and the statistics of every unit of the layers, over all pictures, in one pass.
 
     net: takes (N, C, H, W), in evaluation mode. sources: folders, list files, globs, zips, pictures. atlas: a new or
     empty folder, or one in which this scan was interrupted or is finished: then it goes on or has nothing to do.
-    layers: addresses; None for all convolutions, rectified where they are. tiles: (size, stride) cuts each picture
+    layers: addresses, also of layers that cannot be projected; None for all convolutions that can, rectified where they
+    are; what is left out is told to `note` in one line. tiles: (size, stride) cuts each picture
     into overlapping tiles at several scales, in pixels. batch: pictures at once. device: where the network runs; None
     for where it is. model: how the atlas shall name the network.
     report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
@@ -103,7 +106,7 @@ def scan(
     size = (tiles[0], tiles[0]) if tiles else (preprocess.size, preprocess.size)
     channels = len(preprocess.mean)
     if layers is None:
-        found = default_layers(net, size=size, channels=channels)
+        found = _projectable(default_layers(net, size=size, channels=channels), note)
     else:
         found = find_layers(net, layers, size=size, channels=channels)
     records = _records(found)
@@ -304,6 +307,28 @@ def _listing(sources: Iterable[Source]) -> tuple[str, int]:
         number += 1
         digest.update(json.dumps([source.name, picture.name, picture.label]).encode() + b"\n")
     return digest.hexdigest(), number
+
+
+def _projectable(layers: Sequence[Layer], note: Callable[[str], None]) -> list[Layer]:
+    """The layers that can be projected; a line on the others. Raises PixelwardError where there is none."""
+    possible = [layer for layer in layers if layer.refusal is None]
+    reasons = {layer.address: _given(layer.refusal) for layer in layers if layer.refusal is not None}
+    first = next(iter(reasons.values()), "")
+    if reasons and not possible:
+        raise PixelwardError(
+            given=f"a network none of whose {counted(len(layers), 'layer')} can be projected: {first}",
+            allowed="networks with a layer that can; to scan others, their names",
+            next_step="see what is in the way with `pixelward check MODEL`, or name layers with --layers",
+        )
+    if reasons:
+        line = without(list(reasons), len(layers), first)
+        note(f"{line}; name layers with --layers to scan them although they cannot be projected")
+    return possible
+
+
+def _given(refusal: str) -> str:
+    """What an error in one line says of the matter, without what is allowed and the next step."""
+    return refusal.removeprefix("given: ").split(" - allowed: ")[0]
 
 
 def _records(layers: Sequence[Layer]) -> list[LayerRecord]:

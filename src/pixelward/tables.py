@@ -13,6 +13,7 @@ from pixelward.words import counted
 if TYPE_CHECKING:
     from pixelward.atlas import Atlas
     from pixelward.core.fields import Extent
+    from pixelward.core.layers import Layer
 
 SHOWN = 20  # skipped pictures before "and N more"
 
@@ -83,6 +84,20 @@ def print_summary(atlas: Atlas) -> None:
     )
 
 
+def print_layers(layers: Sequence[Layer]) -> None:
+    """Addresses, shapes and fields; where some differ, also the reaches, and which layers cannot be projected."""
+    refused = any(layer.refusal is not None for layer in layers)
+    reach = any(layer.refusal is None and layer.reach != layer.field for layer in layers)
+    head = ("layer", "units", "map", "field", *["reach"] * reach, "stride", *["projected"] * refused, "also")
+    rows = []
+    for each in layers:
+        row: list[object] = [each.address, each.channels, sides(each.shape[1:]), field_size(each.field)]
+        row += ["-" if each.refusal else field_size(each.reach)] * reach
+        row += [sides(each.stride), *["refused" if each.refusal else "yes"] * refused, *each.aliases]
+        rows.append(row)
+    print_table(head, rows)
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their longest entry, never cut: addresses are there to be copied."""
     texts = [[str(cell) for cell in row] for row in [head, *rows] if row]
@@ -99,4 +114,6 @@ def sides(lengths: Sequence[int] | None) -> str:
 def field_size(field: Extent) -> str:
     if field.rows is None or field.columns is None:
         return "whole picture"
+    if field.rows.beside or field.columns.beside:
+        return "varies"  # with the unit's place, where paths of several strides meet
     return sides((field.rows.size, field.columns.size))

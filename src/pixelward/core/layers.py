@@ -51,15 +51,7 @@ def layers(net: nn.Module, *, size: tuple[int, int], channels: int = 3) -> list[
     size: (height, width) of the prepared pictures. In order of the convolutions; a tensor is listed once.
     """
     survey = Survey(net, size, channels)
-    found = survey.described(survey.convolutions())
-    over = other_than_pictures(net)
-    if not found and over is not None:
-        raise PixelwardError(
-            given=f"a network over {over}",
-            allowed="networks over pictures, (N, C, H, W)",
-            next_step="use a network whose convolutions are nn.Conv2d",
-        )
-    return found
+    return survey.described(survey.convolutions())
 
 
 def find_layers(net: nn.Module, addresses: Sequence[str], *, size: tuple[int, int], channels: int = 3) -> list[Layer]:
@@ -110,7 +102,10 @@ class Survey:
         return found
 
     def convolutions(self) -> list[Edge]:
-        """Edges of the default layers, in the order in which their convolutions ran."""
+        """Edges of the default layers, in the order in which their convolutions ran.
+
+        Raises PixelwardError where the pass failed, and for a network over sequences or volumes.
+        """
         if self._failure is not None:
             raise self._failure
         made_by_convolution = []
@@ -118,7 +113,38 @@ class Survey:
             if nodes.row_of(edge[0])[0] == rules.CONVOLUTION and len(self._forward.shapes[addresses[0]]) == 4:
                 owner = next((a for a in addresses if a.function is None), addresses[0])
                 made_by_convolution.append(self._rectified.get(replace(owner, relu=True), edge))
+        over = None if made_by_convolution else other_than_pictures(self._net)
+        if over is not None:
+            raise PixelwardError(
+                given=f"a network over {over}",
+                allowed="networks over pictures, (N, C, H, W)",
+                next_step="use a network whose convolutions are nn.Conv2d",
+            )
         return list(dict.fromkeys(made_by_convolution))
+
+    def everything(self) -> list[Edge]:
+        """Edges of all maps and vectors of which it is known where their channels are, in order of execution.
+
+        Raises PixelwardError where the pass failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return [edge for edge in self._addresses if self._is_layer(edge)]
+
+    def _is_layer(self, edge: Edge) -> bool:
+        try:
+            self.described([edge])
+        except PixelwardError:
+            return False
+        return True
+
+    def number(self, edge: Edge) -> int:
+        """The number of the edge's value in the plan."""
+        return self._numbers[edge]
+
+    def name(self, edge: Edge) -> str:
+        """The first of the edge's own addresses."""
+        return str(self._addresses[edge][0])
 
     def _is_convolution(self, address: Address) -> bool:
         return nodes.row_of(self._forward.outputs[address][0])[0] == rules.CONVOLUTION

@@ -1,0 +1,489 @@
+"""`check`: on known networks, every operation, count, rule, layer and sentence written out."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from typer.testing import CliRunner
+
+import pixelward as pw
+from pixelward.cli import app
+from pixelward.core.project import project_hits
+from pixelward.core.trace import trace
+from test_laws_closed_world import ACCEPTED, REFUSED, Net
+
+SIZE = (32, 32)
+
+
+class Excited(nn.Module):
+    """Squeeze and excite."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.squeeze, self.excite = nn.Conv2d(channels, 4, 1), nn.Conv2d(4, channels, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.excite(F.silu(self.squeeze(F.adaptive_avg_pool2d(x, 1)))))
+
+
+class Attention(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).flatten(2).chunk(3, 1)
+        return self.out(torch.bmm(v, torch.bmm(q.transpose(1, 2), k).softmax(-1)).view_as(x))
+
+
+class Exponential(nn.Module):
+    def forward(self, x):
+        return torch.exp(x)
+
+
+class Star(nn.Module):
+    """A product of two signals."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.one(x) * self.two(x)
+
+
+def plain():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 5, 2, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.LocalResponseNorm(3),
+        nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 5), nn.Softmax(1),
+    ).eval()  # fmt: skip
+
+
+def excited():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.SiLU(), Excited(8), nn.Conv2d(8, 8, 3, padding=1),
+        nn.GroupNorm(2, 8), nn.SiLU(), nn.Upsample(scale_factor=2), nn.Conv2d(8, 2, 1),
+    ).eval()  # fmt: skip
+
+
+def attentive():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.GELU(), Attention(8), nn.Conv2d(8, 4, 1)
+    ).eval()
+
+
+def exponential():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), Exponential(), nn.Conv2d(4, 2, 1)).eval()
+
+
+def deep():
+    """More layers than are listed one by one."""
+    blocks = [nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()) for _ in range(31)]
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), *blocks, Exponential(), nn.Conv2d(4, 2, 1)).eval()
+
+
+def rows(report):
+    return [(each.operation, each.kind, each.how, each.count, each.where) for each in report.operations]
+
+
+def ways(report):
+    return [(each.address, each.windows, each.whole, each.blocked_by) for each in report.layers]
+
+
+# What is found
+
+
+def test_the_papers_network_and_a_softmax_that_no_layer_lies_above():
+    report = pw.check(plain(), size=SIZE)
+    assert rows(report) == [
+        ("conv2d", "convolution", "paper's rule", 2, "0"),
+        ("relu", "ReLU", "paper's rule", 2, "2"),
+        ("max_pool2d", "max-pool", "paper's rule", 1, "3"),
+        ("local_response_norm", "local response norm", "paper's rule", 1, "4"),
+        ("batch_norm", "batch norm", "exact transpose", 1, "1"),
+        ("flatten", "linear", "exact transpose", 1, "7"),
+        ("linear", "linear", "exact transpose", 1, "8"),
+        ("softmax", "saturating activation", "refused", 1, "9"),
+    ]
+    assert ways(report) == [("0:relu", True, None, None), ("5:relu", True, None, None)]
+    first, second = report.layers
+    assert (first.shape, second.shape) == ((4, 16, 16), (6, 8, 8))
+    assert (first.stride, first.offset, second.stride, second.offset) == ((2, 2), (-2, -2), (4, 4), (-8, -8))
+    assert (first.reach.rows.size, second.reach.rows.size) == (5, 17)
+    assert (report.projectable, report.refused) == (report.layers, ())
+    assert str(report) == (
+        "All 2 layers can be projected exactly, in windows of the picture. "
+        "Everything that the signal crosses is the paper's own or an exact transpose."
+    )
+    assert repr(report) == f"<Report on Sequential: {report}>"
+
+
+def test_a_gate_is_kept_fixed_so_that_a_field_is_global_and_a_reach_local():
+    report = pw.check(excited(), size=SIZE)
+    assert rows(report) == [
+        ("conv2d", "convolution", "paper's rule", 5, "0"),
+        ("batch_norm", "batch norm", "exact transpose", 1, "1"),
+        ("adaptive_avg_pool2d", "average pool", "exact transpose", 1, "3"),
+        ("interpolate", "linear", "exact transpose", 1, "7"),
+        ("silu", "other rectifier", "stated extension", 3, "2"),
+        ("mul", "gate", "stated extension", 1, "3"),
+        ("group_norm", "norm by the picture's own statistics", "stated extension", 1, "5"),
+        ("sigmoid", "saturating activation", "kept fixed", 1, "3"),
+    ]
+    assert ways(report) == [
+        ("0:relu", True, None, None),
+        ("3.squeeze:relu", False, "adaptive_avg_pool2d is global", None),
+        ("3.excite", False, "adaptive_avg_pool2d is global", None),
+        ("4:relu", True, None, None),
+        ("8", False, "interpolate needs autograd's node", None),
+    ]
+    gated = report.layers[3]
+    assert gated.field.is_global
+    assert (gated.reach.rows.size, gated.stride, gated.offset) == (7, (2, 2), (-3, -3))
+    assert [each.title for each in report.extensions] == ["SiLU", "gate", "group norm"]
+    assert str(report) == (
+        "All 5 layers can be projected exactly: 2 in windows of the picture, 3 on the whole picture, which takes "
+        "longer. 3 operations are stated extensions of the paper: SiLU, gate and group norm."
+    )
+
+
+def test_layers_above_an_attention_are_refused_by_name_and_those_below_are_not():
+    report = pw.check(attentive(), size=SIZE)
+    assert ways(report) == [
+        ("0:relu", True, None, None),
+        ("2:relu", True, None, None),
+        ("4.qkv", True, None, None),
+        ("4.out", False, None, "bmm"),
+        ("5", False, None, "bmm"),
+    ]
+    assert {each.blocked_in for each in report.refused} == {"4"}
+    assert [(each.operation, each.count, each.where, each.blocks) for each in report.operations[-2:]] == [
+        ("bmm", 2, "4", ("4.out", "5")),
+        ("softmax", 1, "4", ()),  # met only by a signal that has crossed the product
+    ]
+    obstacle = report.obstacles[0]
+    assert obstacle.reason in report.refused[0].refusal
+    assert obstacle.remedy in report.refused[0].refusal
+    assert obstacle.remedy.startswith("choose a layer below it, or name the factor to keep fixed: rules=")
+    assert str(report).startswith(
+        "3 of 5 layers can be projected exactly, in windows of the picture. The signal cannot cross bmm (2 of them, "
+        f"the first in '4'): {obstacle.reason}; 2 layers lie above it. 1 operation is a stated extension of the paper"
+    )
+
+
+def test_what_is_refused_names_operation_layer_and_the_line_that_adds_a_rule():
+    report = pw.check(exponential(), size=SIZE)
+    (refused,) = [each for each in report.operations if each.how == "refused"]
+    assert (refused.operation, refused.where, refused.count, refused.blocks) == ("exp", "1", 1, ("2",))
+    assert refused.remedy == "choose a layer below it, or add a rule: rules={**pw.DECONVNET, torch.exp: my_rule}"
+    assert report.layers[1].refusal.startswith("given: exp in '1', which the signal has to cross")
+    assert report.layers[1].refusal.endswith(refused.remedy)
+    assert "The signal cannot cross exp in '1': no row of the table of rules names it; 1 layer lies above it." in str(
+        report
+    )
+
+
+def test_a_users_own_rule_is_accepted_and_said_to_be_one():
+    rules = {**pw.DECONVNET, torch.exp: lambda signal, step: [signal]}
+    report = pw.check(exponential(), size=SIZE, rules=rules)
+    assert report.refused == ()
+    assert ("exp", "your own rule") in [(each.operation, each.how) for each in report.operations]
+    assert ways(report)[1] == ("2", False, "exp needs autograd's node", None)
+    assert report.rules == "own"
+    assert str(report) == (
+        "All 2 layers can be projected exactly: 1 in windows of the picture, 1 on the whole picture, which takes "
+        "longer."
+    )
+
+
+def test_the_factor_of_a_product_that_the_user_keeps_fixed():
+    assert pw.check(Star(), size=SIZE, all_layers=True).operations[1].title == "product of two signals"
+    rules = {**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}
+    report = pw.check(Star(), size=SIZE, rules=rules, all_layers=True)
+    assert rows(report) == [
+        ("conv2d", "convolution", "paper's rule", 2, "one"),
+        ("mul", "product of two signals", "your own rule", 1, ""),
+    ]
+
+
+@pytest.mark.parametrize(("make", "refused"), [(plain, 0), (excited, 0), (attentive, 0), (exponential, 1)])
+def test_guided_crosses_by_autograd_what_a_deconvnet_keeps_fixed_or_refuses(make, refused):
+    report = pw.check(make(), size=SIZE, rules="guided")
+    assert len(report.refused) == refused
+    hows = {each.kind: each.how for each in report.operations}
+    assert hows["convolution"] == "paper's rule"
+    for kind in ("gate", "saturating activation", "local response norm", "product of two signals"):
+        assert hows.get(kind, "autograd's own") == "autograd's own"
+    for kind in ("ReLU", "other rectifier"):
+        assert hows.get(kind, "guided backpropagation") == "guided backpropagation"
+
+
+@pytest.mark.parametrize("make", [plain, excited, attentive, exponential])
+def test_the_gradient_goes_everywhere(make):
+    report = pw.check(make(), size=SIZE, rules="gradient")
+    assert {each.how for each in report.operations} == {"autograd's own"}
+    assert report.refused == ()
+
+
+def test_all_layers_are_reported_where_they_are_asked_for():
+    report = pw.check(plain(), size=SIZE, all_layers=True)
+    assert [(each.address, each.shape) for each in report.layers] == [
+        ("0", (4, 16, 16)), ("1", (4, 16, 16)), ("0:relu", (4, 16, 16)), ("3", (4, 8, 8)), ("4", (4, 8, 8)),
+        ("5", (6, 8, 8)), ("5:relu", (6, 8, 8)), ("7", (384,)), ("8", (5,)), ("9", (5,)),
+    ]  # fmt: skip
+    assert [(each.windows, each.whole, each.blocked_by) for each in report.layers[-3:]] == [
+        (False, "a vector", None),
+        (False, "a vector", None),
+        (False, None, "softmax"),
+    ]
+    assert report.obstacles[0].blocks == ("9",)
+
+
+def test_what_makes_every_layer_above_it_unfit_is_an_obstacle_wherever_it_stands():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.Conv2d(4, 2, 1))
+    report = pw.check(net, size=SIZE)
+    assert ways(report) == [("0", True, None, None), ("2", False, None, "dropout")]
+    assert "random" in report.obstacles[0].reason
+    assert net.training
+
+
+def test_a_network_without_convolutions_has_no_default_layer():
+    report = pw.check(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2)), size=(8, 8))
+    assert report.layers == ()
+    assert str(report).startswith("It has no convolution over pictures, so there is no layer to list unless all are")
+
+
+def test_one_layer_is_one_layer():
+    assert str(pw.check(nn.Conv2d(3, 4, 3), size=(8, 8))).startswith("Its one layer can be projected exactly, in win")
+    net = nn.Sequential(Exponential(), nn.Conv2d(3, 4, 3))
+    assert str(pw.check(net, size=(8, 8))).startswith("Its one layer cannot be projected. The signal cannot cross exp")
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (lambda: torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, *SIZE)), "scripted or traced"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2)), "forward failed"),
+        (lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3)), "a network over sequences"),
+    ],
+)
+def test_only_a_network_that_cannot_be_watched_is_an_error(net, words):
+    with pytest.raises(pw.PixelwardError, match=words):
+        pw.check(net(), size=SIZE)
+
+
+def test_an_unknown_rule_set_is_an_error():
+    with pytest.raises(pw.PixelwardError, match="rules='deconv'"):
+        pw.check(plain(), size=SIZE, rules="deconv")
+
+
+# What it says is what happens
+
+
+@pytest.mark.parametrize(("middle", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_leaves_autograds_graph_is_reported_with_the_words_of_the_refusal(middle, words):
+    report = pw.check(Net(middle), size=(12, 12))
+    last = report.layers[-1]
+    assert re.search(words, last.refusal)
+    assert any(last.address in each.blocks and each.remedy in last.refusal for each in report.obstacles)
+
+
+@pytest.mark.parametrize("middle", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_is_accepted_is_not_refused_by_the_report(middle):
+    assert pw.check(Net(middle), size=(12, 12)).refused == ()
+
+
+def test_what_is_refused_for_one_reason_is_told_once():
+    def read(y, net):
+        return torch.relu(y) if y.amax((1, 2, 3)) > -100 else y
+
+    net = nn.Sequential(nn.Conv2d(3, 3, 1).double(), Net(read), nn.ReLU(), nn.Conv2d(2, 2, 1).double())
+    report = pw.check(net, size=(12, 12))
+    (obstacle,) = report.obstacles
+    assert obstacle.reason == "values were read in Python by __bool__ in 1"
+    assert obstacle.blocks == ("1.one:relu", "1.last:relu", "3")
+    assert str(report).startswith(
+        "1 of 4 layers can be projected exactly, in windows of the picture. The signal cannot cross relu and conv2d "
+        f"(4 of them, the first in '1'): {obstacle.reason}; 3 layers lie above it."
+    )
+
+
+@pytest.mark.parametrize("make", [plain, excited, attentive, exponential, deep])
+def test_the_report_agrees_with_layers_and_with_the_way_down(make):
+    net = make()
+    report = pw.check(net, size=SIZE)
+    known = pw.layers(net, size=SIZE)
+    assert len(report.layers) == len(known)
+    step = len(known) // 8 + 1  # a few of many
+    for checked, layer in zip(report.layers[::-step], known[::-step], strict=True):
+        assert (checked.address, checked.shape, checked.field) == (layer.address, layer.shape, layer.field)
+        assert (checked.reach, checked.refusal) == (layer.reach, layer.refusal)
+        traced = trace(net, torch.randn(1, 3, *SIZE), [layer.address])
+        unit = torch.zeros(1, dtype=torch.int64)
+        ask = traced.plan, traced.targets[layer.address], unit, torch.zeros(1, 2, dtype=torch.int64), unit
+        if checked.refusal:
+            with pytest.raises(pw.PixelwardError, match=re.escape(checked.refusal)):
+                project_hits(*ask)
+            continue
+        _, (box,) = project_hits(*ask)
+        assert box == (checked.reach.box((0, 0), SIZE) if checked.windows else (0, 0, *SIZE))
+
+
+# As plain values
+
+
+def test_plain_values_have_stable_keys():
+    plain_values = json.loads(json.dumps(pw.check(attentive(), size=SIZE).to_json()))
+    assert list(plain_values) == ["network", "size", "channels", "rules", "verdict", "operations", "layers"]
+    assert (plain_values["network"], plain_values["size"], plain_values["rules"]) == (
+        "Sequential",
+        [32, 32],
+        "deconvnet",
+    )
+    assert plain_values["operations"][0] == {
+        "operation": "conv2d", "kind": "convolution", "how": "paper's rule", "count": 5, "where": "0",
+        "reason": None, "remedy": None, "blocks": [], "title": "conv2d",
+    }  # fmt: skip
+    spans = [[2, -3, 7]]
+    assert plain_values["layers"][1] == {
+        "address": "2:relu", "aliases": ["3"], "shape": [8, 16, 16],
+        "field": {"rows": spans, "columns": spans}, "reach": {"rows": spans, "columns": spans},
+        "stride": [2, 2], "offset": [-3, -3], "windows": True, "whole": None,
+        "blocked_by": None, "blocked_in": None, "refusal": None,
+    }  # fmt: skip
+    above = plain_values["layers"][3]
+    assert above["field"] == {"rows": None, "columns": None}
+    assert (above["stride"], above["windows"], above["blocked_by"], above["blocked_in"]) == (None, False, "bmm", "4")
+    assert above["refusal"].startswith("given: bmm in '4'")
+
+
+# On the command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs `check` on a network of this file; gives the lines of standard output and of standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "nets.py").write_text(
+        f"import sys; sys.path.insert(0, {str(__file__.rpartition('/')[0])!r})\n"
+        "from test_check import *\n"
+        "preprocess = dict(channels='RGB', range=1.0, mean=(0.5,) * 3, std=(0.5,) * 3, "
+        "resize=32, size=32)\n"
+    )
+
+    def run(name, *words, status=0):
+        result = CliRunner().invoke(app, ["check", f"nets.py:{name}", *words])
+        assert result.exit_code == status, result.output
+        return result.stdout.splitlines(), result.stderr.splitlines()
+
+    return run
+
+
+def test_the_verdict_comes_first_then_operations_layers_and_what_to_do(command):
+    lines, notes = command("excited")
+    assert lines[:3] == [
+        "nets.py:excited, on pictures of 32 x 32 pixels:",
+        "All 5 layers can be projected exactly: 2 in windows of the picture, 3 on the whole picture, which takes "
+        "longer.",
+        "3 operations are stated extensions of the paper: SiLU, gate and group norm.",
+    ]
+    assert [re.split(" {2,}", line) for line in lines[3:]] == [
+        [""],
+        ["operation", "kind", "times", "rule", "first in"],
+        ["conv2d", "convolution", "5", "paper's rule", "0"],
+        ["batch_norm", "batch norm", "1", "exact transpose", "1"],
+        ["adaptive_avg_pool2d", "average pool", "1", "exact transpose", "3"],
+        ["interpolate", "linear", "1", "exact transpose", "7"],
+        ["silu", "other rectifier", "3", "stated extension", "2"],
+        ["mul", "gate", "1", "stated extension", "3"],
+        ["group_norm", "norm by the picture's own statistics", "1", "stated extension", "5"],
+        ["sigmoid", "saturating activation", "1", "kept fixed", "3"],
+        [""],
+        ["layer", "units", "map", "field", "reach", "stride", "offset", "goes down"],
+        ["0:relu", "8", "16 x 16", "3 x 3", "3 x 3", "2 x 2", "-1", "in windows"],
+        *[
+            [name, units, "1 x 1", *["whole picture"] * 2, "-", "-", "whole picture: adaptive_avg_pool2d is global"]
+            for name, units in (("3.squeeze:relu", "4"), ("3.excite", "8"))
+        ],
+        ["4:relu", "8", "16 x 16", "whole picture", "7 x 7", "2 x 2", "-3", "in windows"],
+        ["8", "2", "32 x 32", *["whole picture"] * 2, "-", "-", "whole picture: interpolate needs autograd's node"],
+    ]
+    assert notes == ["scan your pictures with: pixelward scan nets.py:excited PICTURES -o ATLAS"]
+
+
+def test_what_is_refused_is_told_with_the_remedy_and_is_no_failure(command):
+    lines, notes = command("exponential", "--size", "16")
+    assert lines[0].endswith("on pictures of 16 x 16 pixels:")
+    at = lines.index("Refused")
+    assert lines[at : at + 3] == [
+        "Refused",
+        "exp in '1': no row of the table of rules names it",
+        "    choose a layer below it, or add a rule: rules={**pw.DECONVNET, torch.exp: my_rule}",
+    ]
+    assert lines[-1].endswith("refused: exp in '1'")
+    assert notes == [
+        "scan your pictures with: pixelward scan nets.py:exponential --size 16 PICTURES -o ATLAS (what is refused is "
+        "left out)"
+    ]
+
+
+def test_where_nothing_can_be_projected_the_gradient_is_named(command):
+    lines, notes = command("hopeless")
+    assert lines[1] == "Its one layer cannot be projected."
+    assert notes == [
+        "the gradient goes everywhere: pixelward project nets.py:hopeless IMAGE --layer 1 --channel 0 --rules gradient "
+        "-o OUT.png"
+    ]
+
+
+def hopeless():
+    return nn.Sequential(Exponential(), nn.Conv2d(3, 4, 3))
+
+
+def test_many_layers_are_put_together_by_their_maps_and_their_way(command):
+    lines, notes = command("deep")
+    at = next(number for number, line in enumerate(lines) if line.startswith("layers"))
+    assert [re.split(" {2,}", line.strip()) for line in lines[at:]] == [
+        ["layers", "map", "field", "goes down", "first"],
+        ["8", "16 x 16", "3 to 31", "in windows", "0"],
+        ["24", "16 x 16", "35 to 127", "whole picture: large reach", "8.0:relu"],
+        ["1", "16 x 16", "127", "refused: exp", "33"],
+    ]
+    assert notes[1] == "each layer by itself: pixelward layers nets.py:deep, or --json"
+    _, notes = command("plain", "--all")
+    assert len(notes) == 1
+
+
+def test_json_is_the_report_and_nothing_else(command):
+    lines, notes = command("attentive", "--json")
+    assert json.loads("\n".join(lines)) == pw.check(attentive(), size=SIZE).to_json()
+    assert notes == []
+    lines, _ = command("plain", "--json", "--all")
+    assert len(json.loads("\n".join(lines))["layers"]) == 10
+
+
+def test_a_terminal_gets_lines_as_wide_as_it_is(command, monkeypatch):
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        for name in ("excited", "attentive", "deep"):
+            lines, _ = command(name)
+            assert max(map(len, lines)) <= width
+            assert any(line.startswith("0") or line.endswith(" 0") for line in lines)  # the first layer's address
+
+
+def test_an_error_is_one_line_and_status_1(command):
+    lines, notes = command("plain", "--size", "40", status=1)
+    assert lines == []
+    assert notes[-1].startswith("given: a picture tensor of shape (1, 3, 40, 40), on which the network's forward")
+
+
+def test_the_manual_shows_what_is_printed():
+    page = (Path(__file__).parents[1] / "docs" / "check.md").read_text("utf-8")
+    shown = page.split("```text\n")[1].split("```")[0]
+    assert CliRunner().invoke(app, ["check", "zfnet64"]).stdout == shown
