@@ -53,6 +53,11 @@ class LayerRecord:
     stride: tuple[int, int] | None
 
     @property
+    def shown(self) -> Extent:
+        """What tiles show of a picture: the field, or the reach where the whole picture is the field, above gates."""
+        return self.reach if self.field.is_global else self.field
+
+    @property
     def slug(self) -> str:
         """The name of the layer's files, folders and pages."""
         return f"{self.number:03d}-{re.sub('[^a-z0-9]', '-', self.address.lower())}"

@@ -24,7 +24,7 @@ from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
 from pixelward.core.path import calls_nodes, path
 from pixelward.core.plan import Plan
-from pixelward.core.project import project_hits
+from pixelward.core.project import project_hits, signal_size
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import Target, trace
 from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
@@ -172,7 +172,7 @@ def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[Layer
     group: list[LayerRecord] = []
     size = 0
     for record in records:
-        box = view_box(record.field.box((0, 0), atlas.size), *atlas.size)
+        box = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
         need = record.channels * atlas.k * 3 * 2 * min(box.height, CELL) * min(box.width, CELL)
         if group and size + need > TILES:
             yield group
@@ -268,8 +268,10 @@ def _draw_hits(
         own = sheets[layer]
         target = targets[own.record.address]
         pairs = list(some)
-        for start in range(0, len(pairs), own.at_once):
-            part = pairs[start : start + own.at_once]
+        height, width = signal_size(plan, target, table)
+        at_once = max(1, PIXELS // (height * width * 3))
+        for start in range(0, len(pairs), at_once):
+            part = pairs[start : start + at_once]
             numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
             pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
             place = (pictures, channels) if target.activations.dim() == 2 else (pictures, channels, *positions.T)
@@ -303,19 +305,18 @@ class _Sheets:
         self._scales = np.zeros(shape[:2], np.float32)
         self._waiting = (np.asarray(atlas.units(record).picture) >= 0).sum(1)
         self._tiles: dict[int, dict[str, list[Picture | None]]] = {}
-        box = record.field.box((0, 0), atlas.size)
-        view = view_box(box, *atlas.size)
+        view = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
         self._cell = cell_size(view.height, view.width)
         self.largest = float(np.asarray(atlas.units(record).value).max(initial=0.0))
-        self.at_once = max(1, PIXELS // (min(box.height, atlas.size[0]) * min(box.width, atlas.size[1]) * 3))
 
     def add(self, hit: _Chosen, shown: Picture, signal: NDArray[np.float32], box: Box) -> None:
         """Take a hit's signal, (C, h, w), which lies in `box` of the picture, and cut its tiles."""
         size = self._atlas.size
         position = hit.position if self.record.map else ()
         field, reach = self.record.field.box(position, size), self.record.reach.box(position, size)
-        view = view_box(field, *size)
-        inside = Box(field.top - box.top, field.left - box.left, field.height, field.width)
+        seen = self.record.shown.box(position, size)
+        view = view_box(seen, *size)
+        inside = _moved(seen, -box.top, -box.left)
         drawn = signal_to_picture(signal, self._order, inside)
         focus = focus_box(signal, inside)
         here = Box(view.top - box.top, view.left - box.left, view.height, view.width)

@@ -74,20 +74,20 @@ def _maps(signal: Tensor) -> NDArray[np.floating[Any]]:
 
 def controls(net: nn.Module, projection: Projection) -> Image.Image:
     """The projection beside what an honest tool must show: how much of it another method, unit or network shows too."""
-    view = view_box(projection.field, *projection.signal.shape[1:])
+    view = view_box(projection.shown, *projection.signal.shape[1:])
     order = projection.preprocess.channels
     shown = projection.signal.cpu().numpy()
 
-    focus = focus_box(shown, projection.field)
+    focus = focus_box(shown, projection.shown)
     view = view if focus is None else square_round(focus, view)
     silent = not shown.any()
 
     def control(title: str, sentence: str, signal: Tensor) -> Control:
         array = signal.cpu().numpy()
-        picture = crop(signal_to_picture(array, order, projection.field).picture, view)
-        return Control(title, sentence, picture, None if silent else correlation(array, shown, projection.field))
+        picture = crop(signal_to_picture(array, order, projection.shown).picture, view)
+        return Control(title, sentence, picture, None if silent else correlation(array, shown, projection.shown))
 
-    here = crop(signal_to_picture(shown, order, projection.field).picture, view)
+    here = crop(signal_to_picture(shown, order, projection.shown).picture, view)
     return controls_strip(
         here,
         [control(*row) for row in _controls(net, projection)],

@@ -50,6 +50,12 @@ class Projection:
     picture: Tensor
     preprocess: Preprocess
 
+    @property
+    def shown(self) -> Box:
+        """What to look at: the field, or the reach where the field is the whole picture, as above a gate."""
+        whole = Box(0, 0, self.signal.shape[1], self.signal.shape[2])
+        return self.reach if self.field == whole else self.field
+
     def __repr__(self) -> str:
         """What it is of, without the tensors."""
         shown = ("layer", "channel", "value", "position", "field")
@@ -61,11 +67,16 @@ class Projection:
         return beside(
             to_rgb(self.picture.cpu(), self.preprocess),
             self.signal.cpu().numpy(),
-            self.field,
+            self.shown,
             order=self.preprocess.channels,
             title=f"{self.layer}, unit {self.channel}",
             lines=(
                 f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}",
+                *(
+                    ("The whole picture can change its value; shown is what its signal reaches.",)
+                    if self.shown != self.field
+                    else ()
+                ),
                 *(("This unit is silent here, so its projection is zero.",) if self.value == 0 else ()),
                 *(() if self.position else ("Starting from a fully connected layer is a step beyond the paper.",)),
             ),

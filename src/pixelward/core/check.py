@@ -47,7 +47,7 @@ def check(
     where the network cannot be watched or does not take such pictures; what has no rule stands in the report.
     """
     table = resolve(rules, "sum")
-    survey = Survey(net, size, channels)
+    survey = Survey(net, size, channels, table)
     edges = survey.everything() if all_layers else survey.convolutions()
     judged = [_judged(step, table) for step in survey.plan.steps]
     found = [_layer(survey, edge, judged, table, size) for edge in edges]

@@ -69,11 +69,13 @@ class Survey:
     Where the pass fails, as in a linear layer that wants another size, what ran before it can still be asked for.
     """
 
-    def __init__(self, net: nn.Module, size: tuple[int, int], channels: int) -> None:
+    def __init__(
+        self, net: nn.Module, size: tuple[int, int], channels: int, table: rules.RuleSet = rules.DECONVNET
+    ) -> None:
         parameter = next(net.parameters(), torch.zeros(()))
         dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
         picture = torch.zeros(1, channels, *size, dtype=dtype, device=parameter.device)
-        with Pass(net, picture) as forward:
+        with Pass(net, picture, table) as forward:
             self._failure: PixelwardError | None = None
             try:
                 forward.run(lambda address, tensor: None)

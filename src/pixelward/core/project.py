@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -166,20 +166,16 @@ def project_hits(
     seeds = activations[(pictures, *place)]
     rows = torch.arange(len(channels), device=activations.device)
     crossed = path(plan, target.value, rules)
-    boxes = reaches(plan, target.value, crossed)
-    reach = boxes.get(0, Extent(None, None))
-    first = reach.box((0, 0), (height, width))
-    nodeless = not calls_nodes(crossed)
+    boxes = _windows(plan, target.value, crossed)
     with torch.no_grad():
-        small = not reach.is_global and first.height * first.width < height * width
-        if nodeless and small and all(box.is_even for box in boxes.values()):
+        if boxes is not None:
             windows = cut(plan, crossed, boxes, pictures, positions)
             signal = activations.new_zeros(len(channels), activations.shape[1], 1, 1)
             signal[rows, channels, 0, 0] = seeds
             down = follow(windows, _along(crossed, windows), target.value, target.laid_out(signal))
-            return down, [reach.box(tuple(place), (height, width)) for place in positions.tolist()]
+            return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
         if len(activations) > 1:
-            if not nodeless:
+            if calls_nodes(crossed):
                 raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
             plan = of_pictures(plan, crossed, pictures)
             crossed = _along(crossed, plan)
@@ -187,6 +183,23 @@ def project_hits(
         signal[(rows, *place)] = seeds
         down = _follow_all(plan, crossed, target.value, target.laid_out(signal))
         return down, [Box(0, 0, height, width)] * len(channels)
+
+
+def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent] | None:
+    """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
+    boxes = reaches(plan, value, crossed)
+    if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
+        return None
+    height, width = plan.values[0].shape[2:]
+    first = boxes[0].box((0, 0), (height, width))
+    return boxes if first.height * first.width < height * width else None
+
+
+def signal_size(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> tuple[int, int]:
+    """(height, width) of the signals that `project_hits` gives: of a window, or of the whole picture."""
+    height, width = plan.values[0].shape[2:]
+    boxes = _windows(plan, target.value, path(plan, target.value, rules))
+    return (height, width) if boxes is None else boxes[0].box((0, 0), (height, width))[2:]
 
 
 def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:

@@ -367,7 +367,6 @@ def _hit(
 ) -> HitEntry:
     id = int(units.picture[channel, rank])
     position = tuple(units.position[channel, rank].tolist()) if record.map else ()
-    extent = record.reach if record.field.is_global else record.field
     return HitEntry(
         rank=rank,
         value=float(units.value[channel, rank]),
@@ -375,7 +374,7 @@ def _hit(
         name=picture_name(rows[id]),
         label=rows[id].label,
         position=position,
-        box=extent.box(position, atlas.size),
+        box=record.shown.box(position, atlas.size),
         page=links.picture(id),
     )
 
