@@ -1,0 +1,196 @@
+"""One network of the zoo, judged: what the library says of it, what the oracle says, and what is left on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import pixelward as pw
+from pixelward.core import rules
+from pixelward.core.layers import Layer, layers, observe
+from pixelward.core.project import Unit, project_hits, project_units, walk_all
+from pixelward.core.trace import Pass, Target, Trace, trace
+from zoo.measures import Place, close, difference, equal, fingerprint, left_behind, pasted, spread, strongest
+from zoo.networks import FIXED, Entry, build, picture
+from zoo.oracle import Reference
+
+EXACT = 1e-10  # largest |a - b| / largest |b| in float64
+COMPARED = 8  # layers of each network that are held against the oracle; all are projected
+OUTPUT = ""  # the address of the network's own output
+
+
+class Judged:
+    """A network and what was found out about it: `record` is plain data, `reference` the oracle's pass, kept."""
+
+    def __init__(self, each: Entry) -> None:
+        self.entry = each
+        self.net = build(each)
+        self.picture = picture(each)
+        with torch.no_grad():
+            self.plain = self.net(self.picture.clone())
+        self.record: dict[str, Any] = {
+            "network": each.title,
+            "attention": each.attention,
+            "size": each.size,
+            "parameters": sum(parameter.numel() for parameter in self.net.parameters()),
+            "wrong": [],
+        }
+        self.reference: Reference | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the network gives one number a class."""
+        return isinstance(self.plain, Tensor) and self.plain.dim() == 2
+
+    def judge(self) -> None:
+        """Fill `record` and, if all layers project, `reference`. The library goes first, and has to leave no trace."""
+        before = fingerprint(self.net)
+        try:
+            found, traced = self._library()
+        except pw.PixelwardError as error:
+            self.record["refused"] = {"layer": None, "reason": str(error)}
+            traced = None
+        self._wrong("something was left on the network", left_behind(before, fingerprint(self.net)))
+        if traced is not None:
+            projected = self._project(found, traced)
+            if self.entry.name in FIXED:
+                self._project_fixed(found, traced, FIXED[self.entry.name])
+        self.record["verdict"] = (
+            "WRONG" if self.record["wrong"] else "refused" if "refused" in self.record else "exact"
+        )
+
+    def _library(self) -> tuple[list[Layer], Trace]:
+        """One trace of all default layers and of the output; on the way, all that needs the network itself."""
+        self._wrong("the output changed under tracing", not equal(self._traced_output(), self.plain))
+        size = (self.entry.size, self.entry.size)
+        found = layers(self.net, size=size)
+        self.record["layers"] = len(found)
+        addresses = [layer.address for layer in found] + ([OUTPUT] if self.answers else [])
+        traced = trace(self.net, self.picture, addresses)
+
+        def see(index: int, tensor: Tensor) -> None:
+            address = found[index].address
+            self._wrong(f"scan and trace differ in {address}", not equal(tensor, traced.targets[address].activations))
+
+        observe(self.net, self.picture, found, see)
+        self._batches(spread(found, 5)[1:-1:2])
+        return found, traced
+
+    def _traced_output(self) -> object:
+        seen: list[object] = []
+        handle = self.net.register_forward_hook(lambda module, given, output: seen.append(output))
+        try:
+            with Pass(self.net, self.picture) as forward:
+                forward.run(lambda address, tensor: None)
+        finally:
+            handle.remove()
+        return seen[0]
+
+    def _batches(self, chosen: Sequence[Layer]) -> None:
+        """A picture projects in a batch as it does alone."""
+        two = torch.cat([picture(self.entry, 2)[1:], self.picture])
+        for layer in chosen:
+            channel = layer.channels // 2
+            try:
+                (alone,) = project_units(self.net, self.picture, layer.address, [Unit(0, channel)])
+            except pw.PixelwardError:
+                continue  # refused: that is noted where all layers are projected
+            units = [Unit(0, 0), Unit(1, channel, alone.position)]
+            self._compare(
+                f"{layer.address} in a batch", project_units(self.net, two, layer.address, units)[1].signal, alone.signal
+            )
+
+    def _project(self, found: Sequence[Layer], traced: Trace) -> None:
+        record = self.record
+        signals, refused = walked(traced, rules.DECONVNET)
+        record["projected"] = sum(layer.address in signals for layer in found)
+        if refused:
+            record["refused"] = refused
+        record["kinds"] = sorted(
+            {step.kind for address in signals for step in traced.plan.below(traced.targets[address].value)}
+        )
+        chosen = spread([layer.address for layer in found if layer.address in signals], COMPARED)
+        for address in chosen:
+            self._windows(address, traced)
+        if OUTPUT in signals:
+            chosen.append(OUTPUT)
+        self.reference = Reference(self.net, self.picture, activations(traced, chosen))
+        record["compared"], record["difference"] = len(chosen), self._against(self.reference, chosen, traced, signals)
+
+    def _project_fixed(self, found: Sequence[Layer], traced: Trace, factor: int) -> None:
+        """The same with one factor of every product of two signals kept fixed."""
+        signals, refused = walked(traced, {**rules.DECONVNET, rules.PRODUCT: rules.keep_fixed(factor)})
+        chosen = spread(list(signals), COMPARED)
+        reference = Reference(self.net, self.picture, activations(traced, chosen), factor)
+        self.record["fixed"] = {
+            "factor": factor,
+            "refused": refused,
+            "projected": len(signals),
+            "difference": self._against(reference, chosen, traced, signals),
+        }
+
+    def _windows(self, address: str, traced: Trace) -> None:
+        """In its window a unit projects as on the whole picture: the strongest one, and two at the map's border."""
+        target = traced.targets[address]
+        channels, rows, columns = target.activations.shape[1:]
+        places = [strongest(target.activations), (0, channels // 2, 0, 0), (0, channels - 1, rows - 1, columns // 2)]
+        numbers = torch.tensor(places)
+        got, boxes = project_hits(traced.plan, target, numbers[:, 1], numbers[:, 2:], numbers[:, 0])
+        for place, signal, box in zip(places, got, boxes, strict=True):
+            expected = whole(traced, target, place, rules.DECONVNET)
+            self._compare(f"{address} in a window", pasted(signal, box, expected), expected)
+
+    def _against(
+        self, reference: Reference, chosen: Sequence[str], traced: Trace, signals: Mapping[str, Tensor]
+    ) -> float:
+        """The largest difference from the oracle over the chosen layers."""
+        self._wrong("the oracle's forward pass differs", not close(reference.output, self.plain))
+        worst = 0.0
+        for address in chosen:
+            name = address or "the output"
+            if address in reference.missing:
+                self._wrong(f"the oracle does not meet {name}", True)
+                continue
+            values = traced.targets[address].activations
+            place = strongest(values)
+            expected = reference.project(reference.found[address], place, float(values[place]))
+            self._wrong(f"the reference is zero for {name}", not expected.any())
+            worst = max(worst, self._compare(name, signals[address], expected))
+        return worst
+
+    def _compare(self, what: str, got: Tensor, expected: Tensor) -> float:
+        found = difference(got, expected)
+        self._wrong(f"{what} differs", "" if found < EXACT else f"{found:.1e}")
+        return found
+
+    def _wrong(self, what: str, how: bool | str) -> None:
+        """Note a broken law; `how` says more of it, and is false or empty where it holds."""
+        if how:
+            self.record["wrong"].append(what if how is True else f"{what}: {how}")
+
+
+def walked(traced: Trace, table: rules.RuleSet) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    """The strongest unit of every traced layer at the pixels, by address; and the first layer that is refused."""
+    signals: dict[str, Tensor] = {}
+    refused = None
+    for address, target in traced.targets.items():
+        try:
+            signals[address] = whole(traced, target, strongest(target.activations), table)
+        except pw.PixelwardError as error:
+            refused = refused or {"layer": address or "the output", "reason": str(error)}
+    return signals, refused
+
+
+def whole(traced: Trace, target: Target, place: Place, table: rules.RuleSet) -> Tensor:
+    """The signal of one unit at the picture, (C, H, W), all of it; the seed is the activation."""
+    signal = torch.zeros_like(target.activations[:1])
+    signal[(0, *place[1:])] = target.activations[place]
+    with torch.no_grad():
+        return walk_all(traced.plan, target.value, signal, table)[0]
+
+
+def activations(traced: Trace, addresses: Sequence[str]) -> dict[str, Tensor]:
+    return {address: traced.targets[address].activations for address in addresses}
