@@ -11,7 +11,8 @@ from torch import Tensor
 import pixelward as pw
 from pixelward.core import rules
 from pixelward.core.layers import Layer, layers, observe
-from pixelward.core.project import Unit, project_hits, project_units, walk_all
+from pixelward.core.path import path
+from pixelward.core.project import Unit, project_hits, project_units, walk
 from pixelward.core.trace import Pass, Target, Trace, trace
 from zoo.measures import Place, close, difference, equal, fingerprint, left_behind, pasted, spread, strongest
 from zoo.networks import FIXED, Entry, build, picture
@@ -55,16 +56,16 @@ class Judged:
             traced = None
         self._wrong("something was left on the network", left_behind(before, fingerprint(self.net)))
         if traced is not None:
-            projected = self._project(found, traced)
+            self._project(found, traced)
             if self.entry.name in FIXED:
                 self._project_fixed(found, traced, FIXED[self.entry.name])
-        self.record["verdict"] = (
-            "WRONG" if self.record["wrong"] else "refused" if "refused" in self.record else "exact"
-        )
+        self.record["verdict"] = "WRONG" if self.record["wrong"] else "refused" if "refused" in self.record else "exact"
 
     def _library(self) -> tuple[list[Layer], Trace]:
         """One trace of all default layers and of the output; on the way, all that needs the network itself."""
-        self._wrong("the output changed under tracing", not equal(self._traced_output(), self.plain))
+        traced_output = self._traced_output()
+        unchanged = equal(traced_output, self.plain) or equal(traced_output, self._output_with_gradients())
+        self._wrong("the output changed under tracing", not unchanged)
         size = (self.entry.size, self.entry.size)
         found = layers(self.net, size=size)
         self.record["layers"] = len(found)
@@ -73,7 +74,8 @@ class Judged:
 
         def see(index: int, tensor: Tensor) -> None:
             address = found[index].address
-            self._wrong(f"scan and trace differ in {address}", not equal(tensor, traced.targets[address].activations))
+            values = traced.targets[address].activations
+            self._wrong(f"scan and trace differ in {address}", not equal(tensor, values))
 
         observe(self.net, self.picture, found, see)
         self._batches(spread(found, 5)[1:-1:2])
@@ -89,6 +91,11 @@ class Judged:
             handle.remove()
         return seen[0]
 
+    def _output_with_gradients(self) -> object:
+        """Torch runs some layers (recurrent ones) by another kernel where a gradient is asked for."""
+        with torch.enable_grad():
+            return self.net(self.picture.clone().requires_grad_(True).clone())
+
     def _batches(self, chosen: Sequence[Layer]) -> None:
         """A picture projects in a batch as it does alone."""
         two = torch.cat([picture(self.entry, 2)[1:], self.picture])
@@ -100,17 +107,20 @@ class Judged:
                 continue  # refused: that is noted where all layers are projected
             units = [Unit(0, 0), Unit(1, channel, alone.position)]
             self._compare(
-                f"{layer.address} in a batch", project_units(self.net, two, layer.address, units)[1].signal, alone.signal
+                f"{layer.address} in a batch",
+                project_units(self.net, two, layer.address, units)[1].signal,
+                alone.signal,
             )
 
     def _project(self, found: Sequence[Layer], traced: Trace) -> None:
         record = self.record
-        signals, refused = walked(traced, rules.DECONVNET)
+        signals, refused = self._walked(traced, rules.DECONVNET)
         record["projected"] = sum(layer.address in signals for layer in found)
         if refused:
             record["refused"] = refused
+        values = {traced.targets[address].value for address in signals}
         record["kinds"] = sorted(
-            {step.kind for address in signals for step in traced.plan.below(traced.targets[address].value)}
+            {crossing.step.kind for value in values for crossing in path(traced.plan, value, rules.DECONVNET)}
         )
         chosen = spread([layer.address for layer in found if layer.address in signals], COMPARED)
         for address in chosen:
@@ -122,7 +132,7 @@ class Judged:
 
     def _project_fixed(self, found: Sequence[Layer], traced: Trace, factor: int) -> None:
         """The same with one factor of every product of two signals kept fixed."""
-        signals, refused = walked(traced, {**rules.DECONVNET, rules.PRODUCT: rules.keep_fixed(factor)})
+        signals, refused = self._walked(traced, {**rules.DECONVNET, rules.PRODUCT: rules.keep_fixed(factor)})
         chosen = spread(list(signals), COMPARED)
         reference = Reference(self.net, self.picture, activations(traced, chosen), factor)
         self.record["fixed"] = {
@@ -132,13 +142,31 @@ class Judged:
             "difference": self._against(reference, chosen, traced, signals),
         }
 
+    def _walked(self, traced: Trace, table: rules.RuleSet) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+        """The strongest unit of every traced layer at the pixels, by address; and the first layer that is refused."""
+        signals: dict[str, Tensor] = {}
+        refused = None
+        for address, target in traced.targets.items():
+            name = address or "the output"
+            try:
+                signals[address] = whole(traced, target, strongest(target.activations), table)
+            except pw.PixelwardError as error:
+                refused = refused or {"layer": name, "reason": str(error)}
+            except Exception as error:
+                self._wrong(f"{name} breaks", f"{type(error).__name__}: {error}")
+        return signals, refused
+
     def _windows(self, address: str, traced: Trace) -> None:
         """In its window a unit projects as on the whole picture: the strongest one, and two at the map's border."""
         target = traced.targets[address]
         channels, rows, columns = target.activations.shape[1:]
         places = [strongest(target.activations), (0, channels // 2, 0, 0), (0, channels - 1, rows - 1, columns // 2)]
         numbers = torch.tensor(places)
-        got, boxes = project_hits(traced.plan, target, numbers[:, 1], numbers[:, 2:], numbers[:, 0])
+        try:
+            got, boxes = project_hits(traced.plan, target, numbers[:, 1], numbers[:, 2:], numbers[:, 0])
+        except Exception as error:
+            self._wrong(f"{address} in a window breaks", f"{type(error).__name__}: {error}")
+            return
         for place, signal, box in zip(places, got, boxes, strict=True):
             expected = whole(traced, target, place, rules.DECONVNET)
             self._compare(f"{address} in a window", pasted(signal, box, expected), expected)
@@ -156,7 +184,8 @@ class Judged:
                 continue
             values = traced.targets[address].activations
             place = strongest(values)
-            expected = reference.project(reference.found[address], place, float(values[place]))
+            tensor = reference.found[address].movedim(traced.targets[address].channels, 1)
+            expected = reference.project(tensor, place, float(values[place]))
             self._wrong(f"the reference is zero for {name}", not expected.any())
             worst = max(worst, self._compare(name, signals[address], expected))
         return worst
@@ -172,25 +201,14 @@ class Judged:
             self.record["wrong"].append(what if how is True else f"{what}: {how}")
 
 
-def walked(traced: Trace, table: rules.RuleSet) -> tuple[dict[str, Tensor], dict[str, str] | None]:
-    """The strongest unit of every traced layer at the pixels, by address; and the first layer that is refused."""
-    signals: dict[str, Tensor] = {}
-    refused = None
-    for address, target in traced.targets.items():
-        try:
-            signals[address] = whole(traced, target, strongest(target.activations), table)
-        except pw.PixelwardError as error:
-            refused = refused or {"layer": address or "the output", "reason": str(error)}
-    return signals, refused
-
-
 def whole(traced: Trace, target: Target, place: Place, table: rules.RuleSet) -> Tensor:
     """The signal of one unit at the picture, (C, H, W), all of it; the seed is the activation."""
     signal = torch.zeros_like(target.activations[:1])
     signal[(0, *place[1:])] = target.activations[place]
     with torch.no_grad():
-        return walk_all(traced.plan, target.value, signal, table)[0]
+        return walk(traced.plan, target.value, target.laid_out(signal), table)[0]
 
 
 def activations(traced: Trace, addresses: Sequence[str]) -> dict[str, Tensor]:
-    return {address: traced.targets[address].activations for address in addresses}
+    """The tensors of these layers as they lie in the network."""
+    return {a: target.laid_out(target.activations) for a, target in traced.targets.items() if a in addresses}

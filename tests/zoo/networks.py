@@ -13,7 +13,7 @@ from zoo.vision import timm, torchvision
 # timm: one small member at least of every module file, and of every kind of network inside it. Every one that is
 # built of convolutions stands here, whether or not it can be projected.
 CONVOLUTIONAL = """
-gernet_s mobileone_s0 repvgg_a0 repvgg_d2se resnext26ts seresnet33ts gcresnext26ts eca_resnext26ts regnetz_b16
+gernet_s mobileone_s0 repvgg_a0 repvgg_d2se resnext26ts seresnet33ts eca_resnext26ts regnetz_b16
 regnetz_b16_evos resnet51q resnet50_clip_gap test_byobnet
 convmixer_768_32
 convnext_atto convnext_atto_ols convnext_zepto_rms convnext_zepto_rms_ols convnext_tiny_hnf convnextv2_atto
@@ -46,7 +46,7 @@ vovnet39a ese_vovnet19b_dw eca_vovnet39b ese_vovnet39b_evos legacy_xception xcep
 
 # timm: attention somewhere (or a mixer of places, a recurrent layer, a state space). Convolutions below it project.
 ATTENTION = """
-bat_resnext26ts resnet50_clip botnet26t_256 eca_botnext26ts_256 halonet26t sehalonet33ts lambda_resnet26t
+bat_resnext26ts gcresnext26ts resnet50_clip botnet26t_256 eca_botnext26ts_256 halonet26t sehalonet33ts lambda_resnet26t
 caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_pico_rw_224 convit_tiny cpubone_b1_dwnorm cpubone_nano
 crossvit_tiny_240 csatv2 davit_tiny deepseek_vit_412m deit_tiny_patch16_224 edgenext_xx_small efficientformer_l1
 efficientformerv2_s0 efficientvim_m1 efficientvit_b0 efficientvit_l1 efficientvit_m0 eva02_tiny_patch14_224
