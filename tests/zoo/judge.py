@@ -92,9 +92,15 @@ class Judged:
         return seen[0]
 
     def _output_with_gradients(self) -> object:
-        """Torch runs some layers (recurrent ones) by another kernel where a gradient is asked for."""
+        """Torch runs recurrent layers by another kernel where the picture alone asks for a gradient."""
+        asking = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        for parameter in asking:
+            parameter.requires_grad_(False)
         with torch.enable_grad():
-            return self.net(self.picture.clone().requires_grad_(True).clone())
+            output = self.net(self.picture.clone().requires_grad_(True).clone())
+        for parameter in asking:
+            parameter.requires_grad_(True)
+        return output
 
     def _batches(self, chosen: Sequence[Layer]) -> None:
         """A picture projects in a batch as it does alone."""
@@ -103,14 +109,13 @@ class Judged:
             channel = layer.channels // 2
             try:
                 (alone,) = project_units(self.net, self.picture, layer.address, [Unit(0, channel)])
+                units = [Unit(0, 0), Unit(1, channel, alone.position)]
+                _, among = project_units(self.net, two, layer.address, units)
+                self._compare(f"{layer.address} in a batch", among.signal, alone.signal)
             except pw.PixelwardError:
                 continue  # refused: that is noted where all layers are projected
-            units = [Unit(0, 0), Unit(1, channel, alone.position)]
-            self._compare(
-                f"{layer.address} in a batch",
-                project_units(self.net, two, layer.address, units)[1].signal,
-                alone.signal,
-            )
+            except Exception as error:
+                self._wrong(f"{layer.address} in a batch breaks", f"{type(error).__name__}: {error}")
 
     def _project(self, found: Sequence[Layer], traced: Trace) -> None:
         record = self.record
