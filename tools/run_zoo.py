@@ -1,7 +1,7 @@
 """Run the zoo: every network in a process of its own, one line of JSON each, so that it can be interrupted and goes on.
 
-    python tools/zoo.py                          all networks that this code has not judged yet
-    python tools/zoo.py --only timm:resnet18     this one again (may be given several times)
+    python tools/run_zoo.py                          all networks that this code has not judged yet
+    python tools/run_zoo.py --only timm:resnet18     this one again (may be given several times)
 
 Lines are added to build/zoo.jsonl; `tools/zoo_page.py` makes docs/zoo.md of them. `make zoo` does both.
 """
@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -93,6 +94,8 @@ def judge_apart(each: Entry, minutes: float, gibibytes: float) -> dict[str, Any]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=minutes * 60, env=environment)
         said = run.stdout
+        if run.returncode == -signal.SIGINT:
+            raise InterruptedError(each.title)  # no verdict: it is judged when the zoo goes on
         if run.returncode:
             last = run.stderr.strip().splitlines()[-1:] or ["nothing said"]
             ended = f"the process ended with status {run.returncode}: {last[0][:300]}"
