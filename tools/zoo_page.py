@@ -145,7 +145,9 @@ def exact_row(record: Record) -> list[object]:
     used = [kind for kind in record.get("kinds", ()) if kind not in PAPER | PLAIN]
     verdict = record["verdict"]
     fixed = record.get("fixed")
-    if verdict == "refused" and fixed and not fixed["refused"]:
+    if verdict == "refused" and record.get("output"):
+        verdict = f"exact but for {record['layers'] - record['projected']} layers"
+    elif verdict == "refused" and fixed and not fixed["refused"]:
         verdict = f"refused; exact with `keep_fixed({fixed['factor']})` ({small(fixed['difference'])})"
     return [
         record["network"],

@@ -120,7 +120,7 @@ class Judged:
     def _project(self, found: Sequence[Layer], traced: Trace) -> None:
         record = self.record
         signals, refused = self._walked(traced, rules.DECONVNET)
-        record["projected"] = sum(layer.address in signals for layer in found)
+        record["projected"], record["output"] = sum(layer.address in signals for layer in found), OUTPUT in signals
         if refused:
             record["refused"] = refused
         values = {traced.targets[address].value for address in signals}

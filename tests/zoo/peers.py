@@ -47,7 +47,7 @@ def ask(judged: Judged, peer: str) -> dict[str, object]:
             signal = PEERS[peer](judged.net, judged.picture, place[1])
     except Exception as error:
         return {"verdict": "error", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    if "refused" in judged.record or judged.reference is None:
+    if judged.reference is None or not judged.record["output"]:
         return {"verdict": "answers"}
     found = difference(signal, judged.reference.project(judged.reference.output, place, 1))
     return {"verdict": "right" if found < 1e-9 else "wrong", "difference": found}
