@@ -7,14 +7,22 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 BIN := .venv/bin
 STAMP := .venv/.stamp
+ZOO_BIN := .venv-zoo/bin
+ZOO_STAMP := .venv-zoo/.stamp
+# Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
+NETWORKS := torchvision timm
 
-.PHONY: demo test check lint format types clean
+.PHONY: demo test zoo check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
+
+# Hours on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
+zoo: $(ZOO_STAMP)
+	$(ZOO_BIN)/python tools/run_zoo.py $(ZOO); status=$$?; $(ZOO_BIN)/python tools/zoo_page.py && exit $$status
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test
@@ -35,17 +43,28 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-zoo demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an installation that broke off is done again.
 $(STAMP): pyproject.toml constraints.txt
+	$(call install,.venv,-e '.[dev]',$(NETWORKS))
+
+# The networks' environment has one more package, a peer to compare with.
+$(ZOO_STAMP): pyproject.toml constraints.txt
+	$(call install,.venv-zoo,-e '.[dev]',$(NETWORKS) zennit)
+
+# $(1): the environment; $(2): what is installed with all that it depends on; $(3): what is installed alone.
+define install
 	@if command -v uv >/dev/null; then \
 	  set -ex; \
-	  uv venv --quiet --allow-existing --python "$(PYTHON)" .venv; \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(1); \
+	  uv pip install --quiet --python $(1)/bin/python -c constraints.txt $(2); \
+	  uv pip install --quiet --python $(1)/bin/python -c constraints.txt --no-deps $(3); \
 	else \
 	  set -ex; \
-	  "$(PYTHON)" -m venv .venv; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	  "$(PYTHON)" -m venv $(1); \
+	  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(2); \
+	  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(3); \
 	fi
 	@touch $@
+endef
