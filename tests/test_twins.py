@@ -11,6 +11,7 @@ from oracles import difference
 from pixelward.core import rules
 from pixelward.core.project import walk
 from pixelward.core.trace import trace
+from pixelward.errors import PixelwardError
 from twins import Maker, Operation, tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
@@ -63,7 +64,12 @@ def test_the_twin_computes_what_torch_computes(case):
 @pytest.mark.parametrize("name", ["deconvnet", "guided"])
 def test_the_rule_equals_its_twin(case, name):
     net, slow, x, out, signal = prepared(case)
-    got = sent_down(case, signal, rules.RULE_SETS[name])
+    try:
+        got = sent_down(case, signal, rules.RULE_SETS[name])
+    except PixelwardError:
+        if not case.refusable:
+            raise
+        return
     if slow is None:
         zero = net(torch.zeros_like(x))
         assert ((out - zero) * signal).sum().item() == pytest.approx((x * got).sum().item(), rel=case.exact)
@@ -80,7 +86,7 @@ def test_gradient_is_autograds_own(case):
 @every_case
 def test_a_twin_meets_a_step_of_its_kind(case):
     met = {step.kind for step in traced(case).plan.steps}
-    assert met & {getattr(rules, kind) for kind in case.kinds}
+    assert case.refusable or met & {getattr(rules, kind) for kind in case.kinds}
 
 
 def test_every_kind_of_the_table_has_twins():

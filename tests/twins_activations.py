@@ -1,6 +1,7 @@
 """Twins of rectifiers and of every other activation of one argument, in every spelling."""
 
 import math
+import re
 
 import numpy as np
 import torch
@@ -214,6 +215,8 @@ SPELLINGS = {
         "module": nn.GELU(),
         "by hand": lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))),
         "by hand, x first": lambda x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))),
+        "by hand, halved at the end": lambda x: x * (1.0 + torch.erf(x / math.sqrt(2.0))) / 2,
+        "by hand, half at the front": lambda x: 0.5 * (x * (1.0 + torch.erf(x / math.sqrt(2.0)))),
     },
     "tanh gelu": {
         "functional": lambda x: F.gelu(x, approximate="tanh"),
@@ -256,9 +259,14 @@ SPELLINGS = {
         "torch.square": lambda x: torch.square(torch.relu(x)),
     },
 }
+UNUSUAL = re.compile(
+    "elu.*: where|softplus: logarithm"
+)  # may be refused, as the table of the design does not list them
 for kind, spellings in SPELLINGS.items():
     for name, operation in spellings.items():
-        pair(ACTIVATION, f"{kind}: {name}", operation, SLOW[kind], exact=SINGLE if "hardsigmoid" in name else 1e-10)
+        full = f"{kind}: {name}"
+        exact = SINGLE if "hardsigmoid" in name else 1e-10
+        pair(ACTIVATION, full, operation, SLOW[kind], exact=exact, refusable=bool(UNUSUAL.match(full)))
 
 
 @twin(ACTIVATION, "prelu: one slope")

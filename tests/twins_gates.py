@@ -315,9 +315,8 @@ def _highway(m):
         gate = torch.sigmoid(inner(x))
         return x * gate + x.flip(3) * (1 - gate)
 
-    return operation, Sum(
-        Gated(SAME, Chain(slow, shaped(sigmoid))), Gated(MIRROR, Chain(slow, shaped(lambda z: 1 - sigmoid(z))))
-    )
+    difference = Sum(SAME, MIRROR, weights=[1.0, -1.0])  # g a + (1 - g) b = b + g (a - b): the two gates are one
+    return operation, Sum(MIRROR, Gated(difference, Chain(slow, shaped(sigmoid))))
 
 
 def selective(m):
@@ -378,7 +377,7 @@ def _split_attention(m):
     return operation, slow
 
 
-@twin(GATE, "selective kernels: einsum")
+@twin(GATE, "selective kernels: einsum", refusable=True)
 def _selective_einsum(m):
     logits, slow = selective(m)
 

@@ -107,7 +107,13 @@ pair(
     lambda x: torch.stack([x, x.flip(3)]).mean(0),
     linear(lambda x: (x + x[..., ::-1]) / 2),
 )
-pair(LINEAR, "lerp", lambda x: torch.lerp(x, x.flip(3), 0.3), linear(lambda x: 0.7 * x + 0.3 * x[..., ::-1]))
+pair(
+    LINEAR,
+    "lerp",
+    lambda x: torch.lerp(x, x.flip(3), 0.3),
+    linear(lambda x: 0.7 * x + 0.3 * x[..., ::-1]),
+    refusable=True,
+)
 
 
 @twin(ADDITION, "a bias of constants at each place")

@@ -49,10 +49,6 @@ MOVES = {
     "permute": (lambda x: x.permute(0, 2, 3, 1), lambda x: x.transpose(0, 2, 3, 1)),
     "transpose": (lambda x: x.transpose(1, 3), lambda x: x.swapaxes(1, 3)),
     "transpose, by attribute": (lambda x: x.mT, lambda x: x.swapaxes(2, 3)),
-    "pictures and channels change places and return": (
-        lambda x: x.transpose(0, 1)[1:].transpose(0, 1),
-        lambda x: x[:, 1:],
-    ),
     "movedim": (lambda x: x.movedim(1, -1), lambda x: np.moveaxis(x, 1, -1)),
     "swapaxes": (lambda x: x.swapaxes(2, 3), lambda x: x.swapaxes(2, 3)),
     "slice": (lambda x: x[:, 1:, :, :-1], lambda x: x[:, 1:, :, :-1]),
@@ -92,7 +88,7 @@ MOVES = {
     "index_select": (lambda x: x.index_select(1, torch.tensor([2, 1])), lambda x: x[:, [2, 1]]),
     "sum over space": (lambda x: x.sum((2, 3)), lambda x: x.sum((2, 3))),
     "sum over channels": (lambda x: x.sum(1, keepdim=True), lambda x: x.sum(1, keepdims=True)),
-    "sum over all": (lambda x: x.flatten(1).sum(-1), lambda x: x.reshape(len(x), -1).sum(-1)),
+    "sum over all": (lambda x: x.flatten(1).sum(-1, keepdim=True), lambda x: x.sum((1, 2, 3))[:, None]),
     "running sum": (lambda x: x.cumsum(2), lambda x: x.cumsum(2)),
     "differences of neighbours": (lambda x: x[..., 1:] - x[..., :-1], lambda x: x[..., 1:] - x[..., :-1]),
     "diagonal": (lambda x: x.diagonal(dim1=2, dim2=3), lambda x: np.diagonal(x, axis1=2, axis2=3)),
@@ -113,6 +109,15 @@ MOVES = {
 }  # fmt: skip
 for name, (operation, slow) in MOVES.items():
     pair((LINEAR, ADDITION, IDENTITY), name, operation, linear(slow))
+
+
+pair(
+    LINEAR,
+    "pictures and channels change places and return",
+    lambda x: x.transpose(0, 1)[1:].transpose(0, 1),
+    linear(lambda x: x[:, 1:]),
+    refusable=True,
+)
 
 
 @twin(LINEAR, "shuffle of pixels")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slow import Chain, Leaf, Skipped, convolved, linear, maps, mean, padded, variance
+from slow import Leaf, Skipped, convolved, linear, maps, mean, padded, variance
 from twins import BATCH_NORM, RESPONSE_NORM, STATISTIC, filled, pair, tensor, twin
 
 # ---------------------------------------------------------------- response norms
@@ -337,7 +337,7 @@ def _addcmul(m):
     return lambda x: torch.addcmul(b, F.group_norm(x, 1), g), affine(centred((1, 2, 3)), weight, bias)
 
 
-@twin(STATISTIC, "statistics of another map")
+@twin(STATISTIC, "statistics of another map", refusable=True)
 def _of_another_map(m):
     """The mean and the deviation of the mirror image: constants all the same."""
     return (
@@ -392,10 +392,11 @@ def _grn_by_hand(m):
     return operation, Leaf(lambda x, at: x + maps(weight) * x * response_of_channels(at, (2, 3), 1))
 
 
-@twin(STATISTIC, "layer norm, then its own mean added again")
+@twin(STATISTIC, "its own mean added")
 def _mean_added(m):
-    """A statistic that is added gets no signal; here the mean comes back."""
+    """A statistic that shifts the tensor that it comes from gets no signal."""
+    factors = m.normal(m.channels)
     return (
-        lambda x: F.layer_norm(x, m.shape) + x.mean((1, 2, 3), keepdim=True),
-        Chain(Leaf(lambda x, at: centred((1, 2, 3))(x, at) + mean(at, (1, 2, 3)))),
+        lambda x: x + tensor(maps(factors)) * x.mean((2, 3), keepdim=True),
+        Leaf(lambda x, at: x + maps(factors) * mean(at, (2, 3))),
     )

@@ -138,7 +138,15 @@ def grouped(x):
     return x.reshape(len(x), 2, -1, *x.shape[2:])
 
 
-HALVES = Larger(linear(lambda x: x[:, : x.shape[1] // 2]), linear(lambda x: x[:, x.shape[1] // 2 :]))
+def first_half(x):
+    return x[:, : -(-x.shape[1] // 2)]
+
+
+def second_half(x):
+    return x[:, -(-x.shape[1] // 2) :]
+
+
+HALVES = Larger(linear(first_half), linear(second_half))
 MAXIMA = {
     "amax over channels": (lambda x: x.amax(1, keepdim=True), greatest((1,), True)),
     "amax over channels, axis dropped": (lambda x: torch.amax(x, dim=1), greatest((1,))),
@@ -285,7 +293,13 @@ for name, (operation, slow) in AVERAGES.items():
 def normed(p, windows):
     def formula(x, at):
         axes = tuple(range(-len(windows(x)), 0))
-        return over_windows(x, windows(x), lambda samples, place: (samples**p).sum(axes) ** (1 / p))
+
+        def norm(samples, place):
+            powers = (samples**p).sum(axes)
+            silent = powers.real <= 0  # where all samples are 0 the root has no slope: autograd takes 0
+            return np.where(silent, 0, np.where(silent, 1, powers) ** (1 / p))
+
+        return over_windows(x, windows(x), norm)
 
     return Leaf(formula, fixed=())
 
