@@ -112,6 +112,8 @@ class Drawn:
 
 def _made(layer, shape):
     """The layer's torch operation and its twin, for maps of this shape."""
+    if layer.kind == "STATISTIC" and (shape[0] == 1 or shape[1] * shape[2] == 1):
+        raise Unfit  # a deviation from the mean of one sample is 0, and what comes down is rounding
     operation, slow = layer.case.make(Maker(layer.seed, shape))
     if slow is None:
         raise Unfit

@@ -163,6 +163,7 @@ SCALES = {
     "2 times": (lambda x: 2.0 * x, lambda x: 2 * x),
     "in place": (lambda x: (x + 0).mul_(-1.5), lambda x: -1.5 * x),
     "divided": (lambda x: x / 3, lambda x: x / 3),
+    "divided by a float": (lambda x: x / 6.0, lambda x: x / 6),
     "divided in place": (lambda x: (x + 0).div_(3), lambda x: x / 3),
     "true_divide": (lambda x: torch.true_divide(x, 7), lambda x: x / 7),
     "negative": (lambda x: -x, lambda x: -x),
