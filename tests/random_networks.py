@@ -118,6 +118,8 @@ def _made(layer, shape):
     if slow is None:
         raise Unfit
     if layer.form == "residual":
+        if layer.kind in ("MAXIMUM", "AVERAGE_POOL"):
+            raise Unfit  # what is reduced and added again is a statistic, also where it reduces one sample
         return Residual(operation), Sum(SAME, slow)
     if layer.form == "beside":
         return Plain(lambda x: torch.cat([operation(x), x], 1)), Joined(slow, SAME)

@@ -5,8 +5,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slow import Chain, Larger, Leaf, adaptive, largest, linear, max_pooled, mean, over_windows, places, switched
-from twins import AVERAGE_POOL, LP_POOL, MAX_POOL, MAXIMUM, pair, tensor, twin
+from slow import (
+    SAME,
+    Chain,
+    Larger,
+    Leaf,
+    Sum,
+    adaptive,
+    largest,
+    linear,
+    max_pooled,
+    mean,
+    over_windows,
+    padded,
+    places,
+    switched,
+)
+from twins import AVERAGE_POOL, LINEAR, LP_POOL, MAX_POOL, MAXIMUM, pair, tensor, twin
 
 # ---------------------------------------------------------------- max-pools
 
@@ -324,6 +339,38 @@ for name, (operation, slow) in LP.items():
     pair(LP_POOL, name, operation, slow)
 pair(LP_POOL, "cubes", nn.LPPool2d(3, 2), normed(3, windowed(2, 2, 2)), "positive")
 pair(LP_POOL, "a broken power", nn.LPPool2d(2.5, 3, 2), normed(2.5, windowed(2, 3, 2)), "positive")
+
+
+pair(
+    MAX_POOL,
+    "added to its input",
+    lambda x: x + F.max_pool2d(x, 3, 1, 1),
+    Sum(SAME, pooling(windowed(2, 3, 1, 1))),
+)
+pair(
+    MAXIMUM,
+    "largest neighbour by unfolding, added to its input",
+    lambda x: x + F.pad(x, [1] * 4).unfold(2, 3, 1).unfold(3, 3, 1).amax((-1, -2)),
+    Sum(
+        SAME,
+        Chain(
+            linear(lambda x: padded(x, [(1, 1), (1, 1)])),
+            switched(lambda x, at: max_pooled(x, at, [places(s, 3) for s in x.shape[2:]])),
+        ),
+    ),
+)
+pair(
+    AVERAGE_POOL,
+    "its input taken away",
+    lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) - x,
+    Sum(averaging(windowed(2, 3, 1, 1)), SAME, weights=[1.0, -1.0]),
+)
+pair(
+    (AVERAGE_POOL, LINEAR),
+    "mean of neighbours by unfolding, taken away",
+    lambda x: x - F.pad(x, [1] * 4).unfold(2, 3, 1).unfold(3, 3, 1).mean((-1, -2)),
+    Sum(SAME, with_border(3, 1, 1), weights=[1.0, -1.0]),
+)
 
 
 @twin(MAX_POOL, "after a scale of either sign, ties", "whole numbers")
