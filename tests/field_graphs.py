@@ -223,7 +223,7 @@ GRAPHS = {
         size=(16, 24),
     ),
     "two strides that meet": case(
-        lambda: Net(lambda n, x: n.a(x) + n.b(x), a=conv(2, 4, 1, stride=2), b=conv(2, 4, 9)), SAFE, size=(17, 17)
+        lambda: Net(lambda n, x: n.a(x) + n.b(x), a=conv(2, 4, 1, stride=2), b=conv(2, 4, 9)), TIGHT, size=(17, 17)
     ),
     "channel shuffle": case(
         lambda: Net(
@@ -311,7 +311,7 @@ GRAPHS = {
     ),
     "pixel unshuffle": case(
         lambda: Net(lambda n, x: n.b(F.pixel_unshuffle(n.a(x), 2)), a=conv(2, 4, 3, padding=1), b=conv(16, 4, 3)),
-        SAFE,
+        TIGHT,
         size=(12, 14),
     ),
     "space to depth by slices": case(
@@ -320,7 +320,7 @@ GRAPHS = {
             a=conv(2, 4, 3, padding=1),
             b=conv(16, 4, 3),
         ),
-        SAFE,
+        TIGHT,
         size=(12, 14),
     ),
     "maximum of branches": case(

@@ -160,6 +160,32 @@ def pointwise(draw, size):
     return Stage(name, names[name]())
 
 
+def met(draw, size):
+    """A path of stride 2 and one of stride 1 whose large kernel takes it to the same size."""
+    kernel = tuple(n - -(-n // 2) + 1 for n in size)
+    small, large = conv(4, 4, 1, stride=2), conv(4, 4, kernel)
+    module = Way(lambda n, x: n.small(x) + n.large(x), small=small, large=large)
+    return Stage("two strides that meet", module, (INNER,) * 2)
+
+
+def deepened(draw, size):
+    """Blocks of 2 x 2 samples put into channels."""
+    assume(not any(n % 2 for n in size))
+    phases = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    ways = {
+        "pixel unshuffle": lambda n, x: n.mix(F.pixel_unshuffle(x, 2)),
+        "slices": lambda n, x: n.mix(torch.cat([x[..., i::2, j::2] for i, j in phases], 1)),
+    }
+    name = draw(st.sampled_from(sorted(ways)))
+    return Stage(name, Way(ways[name], mix=conv(16, 4, 1)))
+
+
+def thinned(draw, size):
+    step = numbers(draw, 1, 3)
+    rows, columns = (slice(draw(st.integers(0, s - 1)), None, s) for s in step)
+    return Stage(f"[{rows}, {columns}]", Way(lambda n, x: x[:, :, rows, columns]), (INNER,) * 2)
+
+
 def channels_last(draw, size):
     return Stage("channels-last block", ChannelsLast())
 
@@ -208,13 +234,6 @@ def statistic(draw, size):
 # ---------------------------------------------------------------- stages of which nothing exact is asked
 
 
-def met(draw, size):
-    """A path of stride 2 and one of stride 1 whose large kernel takes it to the same size."""
-    kernel = tuple(n - -(-n // 2) + 1 for n in size)
-    small, large = conv(4, 4, 1, stride=2), conv(4, 4, kernel)
-    return Stage("two strides that meet", Way(lambda n, x: n.small(x) + n.large(x), small=small, large=large))
-
-
 def moved(draw, size):
     height, width = size
     pad = tuple(draw(st.integers(-2, 2)) for _ in range(4))
@@ -237,16 +256,19 @@ def moved(draw, size):
     if pad[0] + pad[1] + width < 2 or pad[2] + pad[3] + height < 2:
         del ways[f"pad {pad}"]
     name = draw(st.sampled_from(sorted(ways)))
-    return Stage(name, Way(ways[name]))
+    return Stage(name, Way(ways[name]), (SAFE,) * 2)
 
 
 def enlarged(draw, size):
-    return Stage("transposed convolution", nn.ConvTranspose2d(4, 4, 3, 2, 1))
+    return Stage("transposed convolution", nn.ConvTranspose2d(4, 4, 3, 2, 1), (SAFE,) * 2)
 
 
-EXACT = (convolution, padded_convolution, pool, residual, branches, shuffle, pointwise, channels_last)
+EXACT = (
+    *(convolution, padded_convolution, pool, residual, branches),
+    *(shuffle, pointwise, channels_last, met, deepened, thinned),
+)
 GATED = (spatial_gate, global_gate, axis_gate, statistic)
-ANYHOW = (met, moved, enlarged)
+ANYHOW = (moved, enlarged)
 
 
 @st.composite
