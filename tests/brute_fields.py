@@ -93,15 +93,24 @@ def with_one_pixel_changed(picture, amount, seed=0):
 def changes(net, picture):
     """(H, W, h, w) bool: whether pixel (row, column), changed alone, changes any channel at a place of the layer.
 
-    Several ways to change it; a large one makes it the maximum of every window that sees it. (H, W) for a vector.
+    Changes of several sizes, of which a large one makes it the maximum of every window that sees it; on several
+    pictures, since a gate cannot make its place the maximum by itself. (H, W) for a vector.
     """
     found = None
-    before = net(picture)
-    for seed, amount in enumerate((LARGE, -LARGE, 1.0, -0.1)):
-        after = net(with_one_pixel_changed(picture, amount, seed))
+    others = [picture_of(picture.shape[2:], picture.shape[1], seed) for seed in range(50, 53)]
+    tries = [(picture, LARGE), (picture, -LARGE), (picture, -0.1)]
+    for number, (base, amount) in enumerate([*tries, *((base, 1.0) for base in (picture, *others, *slopes(picture)))]):
+        before = net(base)
+        after = net(with_one_pixel_changed(base, amount, number))
         moved = ((after - before).abs() > ROUNDING * before.abs().max()).any(1)
         found = moved if found is None else found | moved
     return found.reshape(*picture.shape[2:], *before.shape[2:])
+
+
+def slopes(picture):
+    """Pictures that grow towards each corner, where windows find their maximum at that side."""
+    rows, columns = (torch.linspace(-1, 1, size, dtype=picture.dtype) for size in picture.shape[2:])
+    return [1 + y * rows[:, None] + x * columns + 0.05 * picture for y in (-1, 1) for x in (-1, 1)]
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ written on it here is arithmetic on its own kernel, stride and padding, apart fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -24,10 +24,15 @@ LOOSE = (TIGHT, INNER, SAFE)  # from exact to loose; a chain is as loose as its 
 
 @dataclass(frozen=True)
 class Stage:
+    """chooses: it takes maxima. bends: of field and reach, those in which a pixel, however bright, cannot make its own
+    place the maximum of a stage above, so that brute force may miss what was never chosen."""
+
     name: str
     module: nn.Module
     field: Words = (TIGHT, TIGHT)
     reach: Words | None = None  # as the field, if not said
+    chooses: bool = False
+    bends: tuple[bool, bool] = (False, False)
 
     def words(self):
         return self.field, self.reach or self.field
@@ -95,11 +100,12 @@ def pool(draw, size):
     kernel, stride, ceil = numbers(draw, 2, 3), numbers(draw, 1, 3), draw(st.booleans())
     assume(all(k <= n for k, n in zip(kernel, size, strict=True)))
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    if draw(st.booleans()):
-        module = nn.AvgPool2d(kernel, stride, padding, ceil, draw(st.booleans()))
-    else:
+    largest = draw(st.booleans())
+    if largest:
         module = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
-    return windowed(f"{module}", module, kernel, stride, (1, 1), padding, padding, size)
+    else:
+        module = nn.AvgPool2d(kernel, stride, padding, ceil, draw(st.booleans()))
+    return replace(windowed(f"{module}", module, kernel, stride, (1, 1), padding, padding, size), chooses=largest)
 
 
 def branch(draw, size, stride, channels=4):
@@ -134,10 +140,10 @@ def branches(draw, size):
         "cat": lambda n, x: n.mix(torch.cat([n.one(x), n.two(x)], 1)),
         "sum": lambda n, x: n.one(x) - -1 * n.two(x),
         "maximum": lambda n, x: torch.maximum(n.one(x), n.two(x)),
-        "stack": lambda n, x: torch.stack([n.one(x), n.two(x)]).sum(0),
+        "stack": lambda n, x: torch.stack([n.one(x), n.two(x)], 1).sum(1),
     }
     module = Way(ways[join], one=one, two=two, mix=conv(8, 4, 1) if join == "cat" else None)
-    return Stage(f"{join} of {one} and {two}", module, worse(first, second))
+    return Stage(f"{join} of {one} and {two}", module, worse(first, second), chooses=join == "maximum")
 
 
 def shuffle(draw, size):
@@ -187,7 +193,7 @@ def thinned(draw, size):
 
 
 def channels_last(draw, size):
-    return Stage("channels-last block", ChannelsLast())
+    return Stage("channels-last block", ChannelsLast(), bends=(True, True))
 
 
 # ---------------------------------------------------------------- gates and statistics: fields larger than reaches
@@ -195,9 +201,8 @@ def channels_last(draw, size):
 
 def spatial_gate(draw, size):
     inner, words = branch(draw, size, (1, 1))
-    return Stage(
-        f"x * sigmoid({inner})", Way(lambda n, x: x * torch.sigmoid(n.inner(x)), inner=inner), words, (TIGHT,) * 2
-    )
+    module = Way(lambda n, x: x * torch.sigmoid(n.inner(x)), inner=inner)
+    return Stage(f"x * sigmoid({inner})", module, words, (TIGHT,) * 2, bends=(True, False))
 
 
 def global_gate(draw, size):
@@ -251,6 +256,7 @@ def moved(draw, size):
         "twice as large": lambda n, x: F.interpolate(x, scale_factor=2, mode="nearest"),
         "half as large again": lambda n, x: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
         "adaptive": lambda n, x: F.adaptive_avg_pool2d(x, 3),
+        "stacked in front": lambda n, x: torch.stack([x, 0.5 * x]).sum(0),
         "rows as channels": lambda n, x: x + x.mean(1, keepdim=True).transpose(1, 2).mean(1, keepdim=True),
     }
     if pad[0] + pad[1] + width < 2 or pad[2] + pad[3] + height < 2:
@@ -275,7 +281,7 @@ ANYHOW = (moved, enlarged)
 def random_graphs(draw, exact=False, depth=4):
     """A case of up to `depth` stages above a first convolution; `exact`: without those that promise nothing."""
     size = draw(st.integers(7, 13)), draw(st.integers(7, 13))
-    picture, field, reach = size, (TIGHT,) * 2, (TIGHT,) * 2
+    picture, exactly, bent = size, [(TIGHT,) * 2] * 2, (False, False)  # of field and reach
     stages = [conv(2, 4, 3, padding=1)]
     names = [f"{stages[0]}"]
     for _ in range(draw(st.integers(1, depth))):
@@ -286,8 +292,10 @@ def random_graphs(draw, exact=False, depth=4):
         with torch.no_grad():
             size = tuple(stage.module.eval()(torch.zeros(1, 4, *size)).shape[2:])
         assume(max(size) < 30)
-        field, reach = (chained(below, above) for below, above in zip((field, reach), stage.words(), strict=True))
+        for index, above in enumerate(stage.words()):
+            exactly[index] = chained(exactly[index], (SAFE,) * 2 if stage.chooses and bent[index] else above)
+        bent = tuple(one or other for one, other in zip(bent, stage.bends, strict=True))
         stages.append(stage.module)
         names.append(stage.name)
     net = Net(lambda n, x: n.stages(x), stages=nn.Sequential(*stages))
-    return Case(lambda: net, field, reach, picture, "; ".join(names))
+    return Case(lambda: net, *exactly, picture, "; ".join(names))
