@@ -239,30 +239,66 @@ def statistic(draw, size):
 # ---------------------------------------------------------------- stages of which nothing exact is asked
 
 
+MOVED = {
+    "reflected": lambda n, x: F.pad(x, (1, 0, 2, 1), mode="reflect"),
+    "repeated at the border": lambda n, x: F.pad(x, (3, 0, -1, 2), mode="replicate"),
+    "wrapped": lambda n, x: F.pad(x, (1, 0, 0, 1), mode="circular"),
+    "rolled": lambda n, x: torch.roll(x, (1, -1), (2, 3)),
+    "flipped": lambda n, x: x.flip(3),
+    "turned": lambda n, x: x.transpose(2, 3),
+    "read in another order": lambda n, x: x.contiguous().view(len(x), 4, x.shape[3], x.shape[2]),
+    "mixed up": lambda n, x: x.permute(0, 2, 3, 1).reshape(x.shape),
+    "in two groups of channels": lambda n, x: x.view(len(x), 2, 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
+    "apart and together": lambda n, x: torch.cat([x[:, :, :, 2:], x[:, :, :, :2]], 3),
+    "rows one by one": lambda n, x: torch.stack(x.unbind(2)[::-1], 2),
+    "channels one by one": lambda n, x: torch.stack(x.unbind(1)[::-1], 1),
+    "stacked in front": lambda n, x: torch.stack([x, 0.5 * x]).sum(0),
+    "stacked behind": lambda n, x: torch.stack([x, 0.5 * x], 4).flatten(3),
+    "picked channels": lambda n, x: x[:, [2, 0, 1, 1]],
+    "picked rows": lambda n, x: x[:, :, [2, 0, 1]],
+    "one channel": lambda n, x: x[:, 1:2].expand(-1, 4, -1, -1) + x[:, 2].unsqueeze(1),
+    "one row": lambda n, x: x + x[:, :, 2:3],
+    "twice, side by side": lambda n, x: x.repeat(1, 1, 1, 2),
+    "each row twice": lambda n, x: x.repeat_interleave(2, 2),
+    "nearest": lambda n, x: F.interpolate(x, scale_factor=2, mode="nearest"),
+    "bilinear": lambda n, x: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
+    "adaptive average": lambda n, x: F.adaptive_avg_pool2d(x, 3),
+    "adaptive maximum": lambda n, x: F.adaptive_max_pool2d(x, (3, 2)),
+    "running sum": lambda n, x: x.cumsum(2) + x.cumsum(1),
+    "windows of one axis": lambda n, x: x.unfold(3, 2, 1)[..., 1],
+    "tokens": lambda n, x: n.mix(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape),
+    "channels as pictures": lambda n, x: n.one(x.reshape(-1, 1, *x.shape[2:])).view(x.shape),
+    "channels as a volume": lambda n, x: n.volume(x.unsqueeze(1)).squeeze(1),
+}
+FIXED = {  # gates and statistics: reaches that are smaller than the fields
+    "softmax over channels": lambda n, x: x * n.wide(x).softmax(1),
+    "softmax over rows": lambda n, x: x * x.softmax(2),
+    "softmax over all places": lambda n, x: x * x.flatten(2).softmax(2).view(x.shape),
+    "gate of another place": lambda n, x: x[:, :, 1:] * torch.sigmoid(n.wide(x))[:, :, :-1],
+    "gate from afar": lambda n, x: x * torch.sigmoid(x.roll(2, 2)),
+    "gate of one row": lambda n, x: x * torch.tanh(x[:, :, :1]),
+    "gate from a smaller map": lambda n, x: x * torch.sigmoid(F.interpolate(F.avg_pool2d(x, 2), size=x.shape[2:])),
+    "two halves, one a gate": lambda n, x: n.wide(x) * torch.sigmoid(x.flip(1)),
+    "unit length by channels": lambda n, x: F.normalize(x, dim=1),
+    "unit length by rows": lambda n, x: F.normalize(x, dim=2),
+    "norm by hand": lambda n, x: (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True) + 1e-5),
+    "root mean square": lambda n, x: x * torch.rsqrt(x.pow(2).mean((1, 3), keepdim=True) + 1e-5),
+    "mean added": lambda n, x: x + x.mean(1, keepdim=True).transpose(1, 2).mean(1, keepdim=True),
+    "maximum added": lambda n, x: x - x.amax((2, 3), keepdim=True),
+}
+
+
 def moved(draw, size):
-    height, width = size
+    name = draw(st.sampled_from(sorted({**MOVED, **FIXED})))
+    parts = {"mix": nn.Linear(4, 4), "one": conv(1, 1, 3, padding=1), "wide": conv(4, 4, 3, padding=1)}
+    module = Way({**MOVED, **FIXED}[name], volume=nn.Conv3d(1, 1, 3, padding=1), **parts)
+    return Stage(name, module, (SAFE,) * 2)
+
+
+def cropped(draw, size):
     pad = tuple(draw(st.integers(-2, 2)) for _ in range(4))
-    ways = {
-        f"pad {pad}": lambda n, x: F.pad(x, pad),
-        "reflected": lambda n, x: F.pad(x, (1, 0, 2, 1), mode="reflect"),
-        "wrapped": lambda n, x: F.pad(x, (1, 0, 0, 1), mode="circular"),
-        "rolled": lambda n, x: torch.roll(x, (1, -1), (2, 3)),
-        "flipped": lambda n, x: x.flip(3),
-        "turned": lambda n, x: x.transpose(2, 3),
-        "read in another order": lambda n, x: x.contiguous().view(len(x), 4, width, height),
-        "mixed up": lambda n, x: x.permute(0, 2, 3, 1).reshape(x.shape),
-        "every second": lambda n, x: x[:, :, 1::2, ::2],
-        "apart and together": lambda n, x: torch.cat([x[:, :, :, 2:], x[:, :, :, :2]], 3),
-        "twice as large": lambda n, x: F.interpolate(x, scale_factor=2, mode="nearest"),
-        "half as large again": lambda n, x: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
-        "adaptive": lambda n, x: F.adaptive_avg_pool2d(x, 3),
-        "stacked in front": lambda n, x: torch.stack([x, 0.5 * x]).sum(0),
-        "rows as channels": lambda n, x: x + x.mean(1, keepdim=True).transpose(1, 2).mean(1, keepdim=True),
-    }
-    if pad[0] + pad[1] + width < 2 or pad[2] + pad[3] + height < 2:
-        del ways[f"pad {pad}"]
-    name = draw(st.sampled_from(sorted(ways)))
-    return Stage(name, Way(ways[name]), (SAFE,) * 2)
+    assume(pad[0] + pad[1] + size[1] >= 2 and pad[2] + pad[3] + size[0] >= 2)
+    return Stage(f"pad {pad}", Way(lambda n, x: F.pad(x, pad)), (SAFE,) * 2)
 
 
 def enlarged(draw, size):
@@ -274,7 +310,7 @@ EXACT = (
     *(shuffle, pointwise, channels_last, met, deepened, thinned),
 )
 GATED = (spatial_gate, global_gate, axis_gate, statistic)
-ANYHOW = (moved, enlarged)
+ANYHOW = (moved, moved, cropped, enlarged)
 
 
 @st.composite
