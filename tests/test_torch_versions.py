@@ -13,10 +13,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import pixelward.core
+from pixelward.core import graph, patterns, readers
 from pixelward.core.nodes import NODES, operation
 
-CORE = Path(pixelward.core.__path__[0])
+CORE = Path(graph.__file__).parent
 
 
 def weight(*shape):
@@ -31,7 +31,8 @@ def other():
     return weight(1, 4, 6, 6)
 
 
-# Node: the smallest call on maps (1, 4, 6, 6) that makes it, and what is read of what it saved.
+# Node (and which of several of its name): the smallest call on maps (1, 4, 6, 6) that makes it, and what is read of
+# what it saved.
 READ = {
     "Convolution": (
         lambda x: F.conv2d(x, weight(2, 4, 3, 3)),
@@ -57,6 +58,7 @@ READ = {
     "Softmax": (lambda x: torch.softmax(x, 1), "dim"),
     "LogSoftmax": (lambda x: torch.log_softmax(x, 1), "dim"),
     "Pow": (lambda x: x.pow(2), "exponent"),
+    "Pow by a tensor": (lambda x: x.pow(other()), "exponent"),
     "MaxPool2DWithIndices": (
         lambda x: F.max_pool2d(x, 3, 2),
         "kernel_size stride padding dilation result1",
@@ -69,6 +71,7 @@ READ = {
     "AdaptiveMaxPool3D": (lambda x: F.adaptive_max_pool3d(x, 2), "result1"),
     "Amax": (lambda x: x.amax((2, 3)), "self dim keepdim"),
     "Max": (lambda x: x.max(1).values, "indices dim keepdim"),
+    "Max of all": (lambda x: x.max(), "self"),
     "Maximum": (lambda x: torch.maximum(x, other()), "self other"),
     "NativeBatchNorm": (
         lambda x: F.batch_norm(x, vector(), vector(), vector(), vector()),
@@ -80,17 +83,20 @@ READ = {
     ),
     "NativeGroupNorm": (lambda x: F.group_norm(x, 2, vector()), "result2 weight group"),
     "Mul": (lambda x: x * other(), "self other"),
-    "Div": (lambda x: torch.div(x, other(), rounding_mode="floor"), "self other rounding_mode"),
+    "Div": (lambda x: x / other(), "self other"),
+    "Div with rounding": (lambda x: torch.div(x, other(), rounding_mode="floor"), "rounding_mode"),
     "Neg": (lambda x: -x, ""),
     "AvgPool2D": (
         lambda x: F.avg_pool2d(x, 2),
         "kernel_size stride padding divisor_override count_include_pad",
     ),
-    "AvgPool3D": (lambda x: F.avg_pool3d(x, 2), "kernel_size stride padding"),
+    "AvgPool3D": (lambda x: F.avg_pool3d(x, 2), ""),
     "AdaptiveAvgPool2D": (lambda x: F.adaptive_avg_pool2d(x, 2), ""),
     "AdaptiveAvgPool3D": (lambda x: F.adaptive_avg_pool3d(x, 2), ""),
     "Mean": (lambda x: x.mean((2, 3)), "dim keepdim"),
     "Sum": (lambda x: x.sum((2, 3)), "dim keepdim"),
+    "Mean of all": (lambda x: x.mean(), ""),
+    "Sum of all": (lambda x: x.sum(), ""),
     "ConstantPadNd": (lambda x: F.pad(x, (1, 1)), "pad"),
     "Clone": (lambda x: x.clone(), ""),
     "Alias": (lambda x: torch.ops.aten.alias(x), ""),
@@ -134,6 +140,48 @@ READ = {
     "ToCopy": (lambda x: x.float(), ""),
     "Where": (lambda x: torch.where(other() > 0, x, other()), ""),
     "MaskedFill": (lambda x: x.masked_fill(other() > 0, 0), ""),
+    "Lerp": (lambda x: torch.lerp(x, other(), 0.5), ""),
+    "GridSampler2D": (lambda x: F.grid_sample(x, weight(1, 3, 3, 2), align_corners=False), ""),
+    "GridSampler3D": (lambda x: F.grid_sample(x[None], weight(1, 3, 3, 3, 3), align_corners=False), ""),
+    "CopyBackwards": (lambda x: other().copy_(x), ""),
+    "RreluWithNoise": (lambda x: F.rrelu(x, training=True), "training"),
+    "Glu": (lambda x: F.glu(x, 1), "dim self"),
+    "SafeSoftmax": (lambda x: torch.ops.aten._safe_softmax(x, 1), "dim"),
+    "Fmax": (lambda x: torch.fmax(x, other()), "self other"),
+    "Minimum": (lambda x: torch.minimum(x, other()), "self other"),
+    "ClampMax": (lambda x: x.clamp_max(1), "max"),
+    "Sqrt": (lambda x: x.sqrt(), ""),
+    "Rsqrt": (lambda x: x.rsqrt(), ""),
+    "Exp": (lambda x: x.exp(), ""),
+    "Expm1": (lambda x: x.expm1(), ""),
+    "Log": (lambda x: x.log(), ""),
+    "Log1P": (lambda x: x.log1p(), ""),
+    "Logaddexp": (lambda x: torch.logaddexp(x, other()), ""),
+    "Abs": (lambda x: x.abs(), ""),
+    "Reciprocal": (lambda x: x.reciprocal(), ""),
+    "Erf": (lambda x: x.erf(), ""),
+    "Sign": (lambda x: x.sign(), ""),
+    "Sin": (lambda x: x.sin(), ""),
+    "Cos": (lambda x: x.cos(), ""),
+    "Atan": (lambda x: x.atan(), ""),
+    "LogSigmoid": (lambda x: F.logsigmoid(x), ""),
+    "Hardshrink": (lambda x: F.hardshrink(x), ""),
+    "Softshrink": (lambda x: F.softshrink(x), ""),
+    "Addcdiv": (lambda x: torch.addcdiv(x, other(), other()), ""),
+    "Var": (lambda x: x.var(1), "dim keepdim"),
+    "Std": (lambda x: x.std(1), "dim keepdim"),
+    "VarMean": (lambda x: torch.var_mean(x, 1)[0], "dim keepdim"),
+    "StdMean": (lambda x: torch.std_mean(x, 1)[0], "dim keepdim"),
+    "LinalgVectorNorm": (lambda x: torch.linalg.vector_norm(x, dim=1), "dim keepdim"),
+    "Norm": (lambda x: torch.ops.aten.norm(x, 2, [1], False), "dim keepdim"),
+    "Amin": (lambda x: x.amin(1), "dim keepdim"),
+    "Min": (lambda x: x.min(1).values, "dim keepdim"),
+    "Logsumexp": (lambda x: x.logsumexp(1), "dim keepdim"),
+    "Rot90": (lambda x: x.rot90(1, (2, 3)), ""),
+    "Tril": (lambda x: x.tril(), ""),
+    "Triu": (lambda x: x.triu(), ""),
+    "Diagonal": (lambda x: x.diagonal(0, 2, 3), ""),
+    "AsStrided": (lambda x: x.as_strided((1, 4, 6, 6), (144, 36, 6, 1)), ""),
     "Repeat": (lambda x: x.repeat(1, 2, 1, 1), ""),
     "Unfold": (lambda x: x.unfold(2, 3, 1), ""),
     "Im2Col": (lambda x: F.unfold(x, 3), ""),
@@ -162,15 +210,24 @@ READ = {
     "UpsampleBilinear2DAa": (lambda x: F.interpolate(x, size=3, mode="bilinear", antialias=True), ""),
     "UpsampleBicubic2DAa": (lambda x: F.interpolate(x, size=3, mode="bicubic", antialias=True), ""),
 }
-# Nodes of the table that no call here makes: those of other devices, and one that torch makes no more.
-ELSEWHERE = {"CudnnBatchNorm", "MiopenBatchNorm"}
-# Beside what nodes saved: what is read of every node, of a leaf's, of a user's function's.
+ELSEWHERE = {"CudnnBatchNorm", "MiopenBatchNorm"}  # nodes of other devices
+# Beside what nodes saved: what is read of every node, and of the class of a user's own.
 OF_NODES = {"_input_metadata", "_sequence_nr"}
 OF_CLASSES = {"_forward_cls"}
+KNOWN = {name.split()[0] for name in READ} | ELSEWHERE
+
+
+def maps():
+    """Live maps, not a leaf."""
+    return weight(1, 4, 6, 6).requires_grad_().clone()
+
+
+def saved(names):
+    return {f"_saved_{name}" for name in names.split()}
 
 
 def reads():
-    """Names and patterns of names (from f-strings) of private attributes that the core's sources read of nodes."""
+    """Names, and patterns of names (from f-strings), of what the core's sources read of nodes."""
     found = set()
     for source in sorted(CORE.glob("*.py")):
         for part in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
@@ -179,16 +236,12 @@ def reads():
             elif isinstance(part, ast.Constant) and isinstance(part.value, str):
                 found.add(part.value)
             elif isinstance(part, ast.JoinedStr):
-                found.add("".join(p.value if isinstance(p, ast.Constant) else "*" for p in part.values))
+                found.add("".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in part.values))
     return {name for name in found if re.fullmatch(r"_saved_[\w*]+", name) or name in OF_NODES | OF_CLASSES}
 
 
-def saved(names):
-    return [f"_saved_{name}" for name in names.split()]
-
-
 def test_every_attribute_that_the_sources_read_is_listed_and_no_other():
-    listed = {name for _, names in READ.values() for name in saved(names)} | OF_NODES | OF_CLASSES
+    listed = set().union(*(saved(names) for _, names in READ.values())) | OF_NODES | OF_CLASSES
     read = reads()
     unlisted = sorted(name for name in read if not any(fnmatch(known, name) for known in listed))
     assert not unlisted, f"read by the core, but of no node in READ: {unlisted}"
@@ -196,14 +249,78 @@ def test_every_attribute_that_the_sources_read_is_listed_and_no_other():
     assert not stale, f"listed, but read nowhere in the core: {stale}"
 
 
-def test_every_node_of_the_librarys_table_is_listed():
-    assert set(NODES) <= set(READ) | ELSEWHERE
+def test_every_node_that_the_library_knows_by_name_is_listed():
+    named = [value for value in vars(patterns).values() if isinstance(value, frozenset)]
+    assert len(named) > 5
+    for names in [NODES, *named]:
+        assert set(names) <= KNOWN, f"of no call in READ: {sorted(set(names) - KNOWN)}"
 
 
 @pytest.mark.parametrize("name", list(READ))
 def test_torch_still_makes_this_node_and_it_has_what_is_read(name):
     call, names = READ[name]
-    node = call(weight(1, 4, 6, 6).requires_grad_().clone()).grad_fn
-    assert operation(node) == name, f"torch {torch.__version__} calls it {type(node).__name__}"
-    missing = [wanted for wanted in [*saved(names), *OF_NODES, "next_functions"] if not hasattr(node, wanted)]
+    node = call(maps()).grad_fn
+    assert operation(node) == name.split()[0], f"torch {torch.__version__} calls it {type(node).__name__}"
+    missing = sorted(n for n in saved(names) | OF_NODES | {"next_functions"} if not hasattr(node, n))
     assert not missing, f"{type(node).__name__} of torch {torch.__version__} lacks {', '.join(missing)}"
+
+
+class Watched:
+    """A node that writes down which of its attributes were there when they were read."""
+
+    def __init__(self, node, seen):
+        self.node, self.seen = node, seen
+
+    def __getattr__(self, name):
+        value = getattr(self.node, name)
+        self.seen.add(name)
+        return value
+
+
+@pytest.mark.parametrize("name", [name for name in READ if name.split()[0] in NODES])
+def test_a_reader_reads_nothing_of_its_node_but_what_is_listed(name, monkeypatch):
+    call, names = READ[name]
+    own, seen = name.split()[0], set()
+
+    def row_of(node):
+        kind, reader = NODES.get(operation(node), (operation(node), readers.plain))
+        return kind, reader if operation(node) != own else lambda node, step: reader(Watched(node, seen), step)
+
+    monkeypatch.setattr(graph, "row_of", row_of)
+    x = maps()
+    out, picture = call(x), x.grad_fn.next_functions[0][0]
+    graph.read([(out.grad_fn, out.output_nr)], picture, graph.Notes({}, {}, {}, None, [(0, 1 << 62, None)]))
+    assert {n for n in seen if n.startswith("_saved_")} <= saved(names)
+
+
+def test_nodes_can_be_called_and_tell_whose_signals_they_give():
+    x = maps()
+    one = torch.relu(x)
+    assert one.grad_fn.next_functions == ((x.grad_fn, 0),)
+    assert x.grad_fn.next_functions[0][0].variable.is_leaf
+    (metadata,) = one.grad_fn._input_metadata
+    assert (tuple(metadata.shape), metadata.dtype, metadata.device) == (tuple(x.shape), x.dtype, x.device)
+    assert torch.equal(one.grad_fn(torch.ones_like(one)), torch.ones_like(one))
+    two = one.exp()
+    assert two.grad_fn._sequence_nr() > one.grad_fn._sequence_nr() > x.grad_fn._sequence_nr()
+
+
+def test_a_users_function_shows_its_class_and_no_node_of_torch_does():
+    class Mine(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x * 2
+
+        @staticmethod
+        def backward(context, signal):
+            return signal * 2
+
+    assert type(Mine.apply(maps()).grad_fn)._forward_cls is Mine
+    assert not hasattr(type(torch.relu(maps()).grad_fn), "_forward_cls")
+
+
+def test_a_compiled_module_can_be_told():
+    module = torch.nn.ReLU()
+    assert module._compiled_call_impl is None
+    module.compile()
+    assert module._compiled_call_impl is not None
