@@ -222,7 +222,12 @@ GRAPHS = {
         TIGHT,
         size=(16, 24),
     ),
-    "two strides that meet": case(
+    "two strides that meet": case(  # the first sees further in the middle of the map, the second at its ends
+        lambda: Net(lambda n, x: n.a(x) + n.b(x), a=conv(2, 4, 11, stride=2, padding=5), b=conv(2, 4, 9)),
+        TIGHT,
+        size=(17, 17),
+    ),
+    "two strides, one within the other": case(
         lambda: Net(lambda n, x: n.a(x) + n.b(x), a=conv(2, 4, 1, stride=2), b=conv(2, 4, 9)), TIGHT, size=(17, 17)
     ),
     "channel shuffle": case(

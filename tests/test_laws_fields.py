@@ -156,12 +156,11 @@ def test_boxes_of_random_networks_are_as_exact_as_their_steps(graph):
     check(positive(graph.build()), picture_of(graph.size), graph.field, graph.reach)
 
 
-def test_two_strides_that_meet_are_both_in_the_field_at_every_place():
-    net, picture = positive(GRAPHS["two strides that meet"].build()), picture_of((17, 17))
-    for (row, column), (field, _) in zip(grid := places(net, picture), boxes(net, picture, grid), strict=True):
-        seen = within(field, (17, 17))
-        assert seen[2 * row, 2 * column]
-        assert seen[row : row + 9, column : column + 9].all()
+def test_where_two_strides_meet_the_box_holds_both_paths_and_no_more():
+    net, picture = GRAPHS["two strides that meet"].build(), picture_of((17, 17))
+    for place, (field, reach) in zip(chosen := places(net.double(), picture), boxes(net, picture, chosen), strict=True):
+        (top, bottom), (left, right) = ((min(2 * i - 5, i), max(2 * i + 5, i + 8)) for i in place)
+        assert field == reach == Box(top, left, bottom + 1 - top, right + 1 - left)
 
 
 def test_a_box_is_arithmetic_and_leaves_the_picture():
