@@ -70,6 +70,13 @@ def shuffled(x, groups=2):
     return x.view(count, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)
 
 
+def blocks(x, height, width):
+    """Blocks of 2 x 2 samples put into channels, read as maps of a size."""
+    count, channels, *size = x.shape
+    parted = x.reshape(count, channels, size[0] // 2, 2, size[1] // 2, 2)
+    return parted.permute(0, 1, 3, 5, 2, 4).reshape(count, -1, height, width)
+
+
 def shuffle_unit(branch, x):
     left, right = x.chunk(2, 1)
     return shuffled(torch.cat([left, branch(right)], 1))
@@ -327,6 +334,17 @@ GRAPHS = {
         ),
         TIGHT,
         size=(12, 14),
+    ),
+    "space to depth by a view": case(
+        lambda: Net(lambda n, x: n.b(blocks(n.a(x), 6, 7)), a=conv(2, 4, 3, padding=1), b=conv(16, 4, 1)),
+        TIGHT,
+        size=(12, 14),
+    ),
+    "blocks read as rows": case(
+        lambda: Net(lambda n, x: n.b(blocks(n.a(x), 12, 7)), a=conv(2, 4, 1), b=conv(8, 4, 1)), SAFE, size=(12, 14)
+    ),
+    "blocks read as columns": case(
+        lambda: Net(lambda n, x: n.b(blocks(n.a(x), 7, 6)), a=conv(2, 4, 1), b=conv(16, 4, 1)), SAFE, size=(12, 14)
     ),
     "maximum of branches": case(
         lambda: Net(

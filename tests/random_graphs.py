@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from brute_fields import Net, Way
-from field_graphs import GLOBAL, INNER, SAFE, TIGHT, Case, ChannelsLast, ResponseNorm, conv, shuffle_unit
+from field_graphs import GLOBAL, INNER, SAFE, TIGHT, Case, ChannelsLast, ResponseNorm, blocks, conv, shuffle_unit
 
 Words = tuple[str, str]  # for rows and columns
 LOOSE = (TIGHT, INNER, SAFE)  # from exact to loose; a chain is as loose as its loosest link
@@ -177,10 +177,12 @@ def met(draw, size):
 def deepened(draw, size):
     """Blocks of 2 x 2 samples put into channels."""
     assume(not any(n % 2 for n in size))
+    height, width = (n // 2 for n in size)
     phases = [(0, 0), (0, 1), (1, 0), (1, 1)]
     ways = {
         "pixel unshuffle": lambda n, x: n.mix(F.pixel_unshuffle(x, 2)),
         "slices": lambda n, x: n.mix(torch.cat([x[..., i::2, j::2] for i, j in phases], 1)),
+        "blocks": lambda n, x: n.mix(blocks(x, height, width)),
     }
     name = draw(st.sampled_from(sorted(ways)))
     return Stage(name, Way(ways[name], mix=conv(16, 4, 1)))
@@ -301,6 +303,19 @@ def cropped(draw, size):
     return Stage(f"pad {pad}", Way(lambda n, x: F.pad(x, pad)), (SAFE,) * 2)
 
 
+def scrambled(draw, size):
+    """Blocks as above, but read as maps of another shape."""
+    assume(not any(n % 2 for n in size))
+    height, width = (n // 2 for n in size)
+    shapes = [(16, width, height), (8, 2 * height, width), (8, height, 2 * width), (4, 4 * height, width)]
+    shape = draw(st.sampled_from(shapes))
+    return Stage(
+        f"blocks as {shape}",
+        Way(lambda n, x: n.mix(blocks(x, *shape[1:])), mix=conv(shape[0], 4, 1)),
+        (SAFE,) * 2,
+    )
+
+
 def enlarged(draw, size):
     return Stage("transposed convolution", nn.ConvTranspose2d(4, 4, 3, 2, 1), (SAFE,) * 2)
 
@@ -310,7 +325,7 @@ EXACT = (
     *(shuffle, pointwise, channels_last, met, deepened, thinned),
 )
 GATED = (spatial_gate, global_gate, axis_gate, statistic)
-ANYHOW = (moved, moved, cropped, enlarged)
+ANYHOW = (moved, moved, cropped, scrambled, enlarged)
 
 
 @st.composite

@@ -123,7 +123,7 @@ def test_layers_and_projections_tell_the_same_boxes(name):
         assert hull(within(reach, graph.size) & ~within(field, graph.size)) is None, "a reach leaves its field"
     if layer.field.is_global:
         assert layer.stride is None
-    else:
+    elif layer.field.is_even:  # paths of two strides have no common one
         (here, _), (there, _) = boxes(net, picture, [(0, 0), (1, 1)])
         assert layer.stride == (there.top - here.top, there.left - here.left)
 
