@@ -145,7 +145,10 @@ class Patterns:
             return None
         before, between = parted[0]._saved_self_sym_sizes, parted[0]._input_metadata[0].shape
         split = len(before) == 4 and tuple(between[:2]) == tuple(before[:2])
+        made = node._input_metadata[0].shape
         if not split or before[2] != between[2] * between[3] or before[3] != between[4] * between[5]:
+            return None
+        if (made[0], *made[2:]) != (before[0], between[2], between[4]):
             return None
         return Verdict(rules.LINEAR, source=self.inputs(parted[0])[0][1], turned=order)
 
