@@ -212,3 +212,44 @@ def test_an_atlas_of_which_nothing_can_be_drawn_is_refused(tmp_path, pictures):
     with pytest.raises(pw.PixelwardError, match="layer 3 to draw, but exp in '2'"):
         pw.draw(atlas, net)
     assert atlas.drawings is None
+
+
+class Gated(nn.Module):
+    """A squeeze-and-excite block, then a layer with its channels last: the field is the picture, the reach is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.squeeze, self.last = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 5, 3)
+        self.mix = nn.Linear(5, 6)
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        y = torch.relu(self.last(y * torch.sigmoid(self.squeeze(y.mean((2, 3), keepdim=True)))))
+        return self.mix(y.permute(0, 2, 3, 1))
+
+
+def test_tiles_show_what_the_signal_reaches_where_a_gate_sees_the_whole_picture(tmp_path, pictures):
+    torch.manual_seed(5)
+    net = Gated().eval()
+    net.preprocess = PREPROCESS
+    atlas = pw.draw(pw.scan(net, pictures, tmp_path / "atlas", layers=["last:relu", "mix"], k=3), net)
+    for record in atlas.layers:
+        assert record.field.is_global
+        assert (record.reach.rows.size, record.shown) == (7, record.reach)
+        boxes = load_file(atlas.path / boxes_file(record.slug))
+        compared = 0
+        for channel in range(record.channels):
+            for rank, hit in enumerate(atlas[record.address][channel].hits):
+                one = project(net, pictures / hit.name, layer=record.address, channel=channel, position=hit.position)
+                assert one.value == pytest.approx(hit.value, rel=1e-4)
+                assert (one.shown, one.field) == (one.reach, Box(0, 0, SIZE, SIZE))
+                assert tuple(boxes["reach"][channel, rank]) == one.reach
+                tile = cells(atlas, record, channel, "projections")[rank]
+                expected = fit(
+                    crop(signal_to_picture(one.signal.numpy(), "RGB", one.reach).picture, one.reach),
+                    cell_size(one.reach.height, one.reach.width),
+                )
+                off = np.abs(tile - np.asarray(expected).astype(int))
+                assert np.percentile(off, 99) <= 8  # stored levels are eight apart
+                compared += 1
+        assert compared > 3
