@@ -104,6 +104,8 @@ def extents(
 
 
 def _through(extent: Extent, geometry: Geometry) -> Extent:
+    if geometry.is_pointwise:
+        return extent
     rows, columns = (
         None if span is None or geometry.whole[axis] else _widened(span, geometry, axis)
         for axis, span in enumerate((extent.rows, extent.columns))
@@ -122,6 +124,8 @@ def _widened(span: Span, geometry: Geometry, axis: int) -> Span:
 
 
 def _united(one: Extent, other: Extent) -> Extent:
+    if one is other:
+        return one
     return Extent(_joined(one.rows, other.rows), _joined(one.columns, other.columns))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,6 +35,10 @@ class Geometry:
     padding: Pair = (0, 0)  # top, left
     dilation: Pair = (1, 1)
     whole: tuple[bool, bool] = (False, False)
+
+    @cached_property
+    def is_pointwise(self) -> bool:
+        return self == POINTWISE
 
     def footprint(self, size: Pair) -> Pair:
         """Rows and columns of input under `size` = (rows, columns) of neighbouring outputs."""
