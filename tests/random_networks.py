@@ -16,9 +16,10 @@ from torch import nn
 from all_twins import CASES
 from oracles import difference
 from slow import SAME, Joined, Sum
-from twins import SINGLE, Maker, Plain, Unfit, tensor
+from twins import SINGLE, Case, Maker, Plain, Unfit, tensor
 
 LARGEST = 700  # samples of a tensor
+SMALLEST = 1e-6  # largest value of a tensor, whose input is of order 1: below lies rounding
 
 
 def _is_drawn(case):
@@ -43,16 +44,15 @@ LINEAR_KINDS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """What was drawn of a layer: kinds of step, number of a case, seed of its constants, and how it is built in."""
+    """An operation, the seed of its constants, and how it is built in: "plain", "residual" or "beside"."""
 
-    kind: str
-    number: int
+    case: Case
     seed: int
     form: str
 
     @property
-    def case(self):
-        return DRAWN[self.kind][self.number % len(DRAWN[self.kind])]
+    def kind(self):
+        return self.case.kinds[0]
 
     def __str__(self):
         return f"{self.form} {self.kind}: {self.case.name} ({self.seed})"
@@ -135,11 +135,11 @@ def _fits(operation, x, largest):
         return None
     if out.dim() != 4 or len(out) != len(x) or min(out.shape[1:]) < 1 or out[0].numel() > largest:
         return None
-    return out if out.isfinite().all() and bool(out.any()) else None
+    return out if out.isfinite().all() and out.abs().max() > SMALLEST else None
 
 
-def built(layers, x, largest=LARGEST):
-    """A network from drawn layers; those that do not fit the maps that they get are left out."""
+def built(layers, x, depth, largest=LARGEST):
+    """A network of the first `depth` layers that fit the maps that they get."""
     operations, twins, factors, built_in, start = [], [], [], [], x
     for layer in layers:
         try:
@@ -157,17 +157,29 @@ def built(layers, x, largest=LARGEST):
         factors.append(factor)
         built_in.append(layer)
         x = out * factor
+        if len(built_in) == depth:
+            break
     return Drawn(Network(operations, factors).eval(), twins, start, built_in)
 
 
-@st.composite
-def networks(draw, kinds=tuple(DRAWN), depth=5, count=2, sides=(4, 9), largest=LARGEST):
-    """A `Drawn` network over `count` pictures."""
-    form = st.sampled_from(["plain", "plain", "residual", "beside"])
-    numbers = st.integers(0, 9999)
-    layers = draw(
-        st.lists(st.builds(Layer, st.sampled_from(kinds), numbers, numbers, form), min_size=1, max_size=depth)
-    )
-    shape = draw(st.sampled_from([1, 2, 3, 4, 4, 6])), draw(st.integers(*sides)), draw(st.integers(*sides))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    return built(layers, tensor(random.standard_normal((count, *shape))), largest)
+def drawn_layer(seed, kinds):
+    """Every kind is as likely as the others, and within it every case."""
+    random = np.random.default_rng(seed)
+    kind = str(random.choice(kinds))
+    form = str(random.choice(["plain", "plain", "residual", "beside"]))
+    return Layer(DRAWN[kind][random.integers(len(DRAWN[kind]))], seed, form)
+
+
+def random_network(seed, depth, kinds=tuple(DRAWN), sides=(4, 9), largest=LARGEST, count=2):
+    """A `Drawn` network of at most `depth` layers over `count` pictures; one of lower depth is its beginning."""
+    random = np.random.default_rng(seed)
+    shape = int(random.choice([1, 2, 3, 4, 4, 6])), *(int(side) for side in random.integers(*sides, 2, endpoint=True))
+    x = tensor(random.standard_normal((count, *shape)))
+    layers = (drawn_layer(int(s), kinds) for s in random.integers(2**32, size=4 * depth))
+    return built(layers, x, depth, largest)
+
+
+def networks(depth=5, **options):
+    """Networks as a strategy. Hypothesis draws a seed and the depth alone: of longer draws it repeats the parts."""
+    seeds, depths = st.integers(0, 2**32 - 1), st.integers(1, depth)
+    return st.builds(lambda seed, depth: random_network(seed, depth, **options), seeds, depths)

@@ -117,10 +117,6 @@ def centred(axes, eps=1e-5, correction=0):
     return lambda x, at: (x - mean(at, axes)) / np.sqrt(variance(at, axes, correction) + eps)
 
 
-def group_view(x, groups):
-    return x.reshape(len(x), groups, -1, *x.shape[2:])
-
-
 def affine(formula, weight, bias):
     """Then times `weight` plus `bias`, a number a channel."""
     return Leaf(lambda x, at: formula(x, at) * maps(weight) + maps(bias))
@@ -128,7 +124,8 @@ def affine(formula, weight, bias):
 
 def grouped_norm(groups, eps=1e-5):
     def formula(x, at):
-        return centred((2, 3, 4), eps)(group_view(x, groups), group_view(at, groups)).reshape(x.shape)
+        x_groups, at_groups = (t.reshape(len(t), groups, -1) for t in (x, at))
+        return centred(2, eps)(x_groups, at_groups).reshape(x.shape)
 
     return formula
 
