@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -39,6 +41,17 @@ class Net(Way):
 
     def forward(self, x):
         return self.last(super().forward(x))
+
+
+@contextmanager
+def one_thread():
+    """On maps this small, threads spend their time waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def positive(net, seed=0):

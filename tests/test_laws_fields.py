@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brute_fields import arrivals, changes, hull, picture_of, places, positive, signed, within
+from brute_fields import arrivals, changes, hull, one_thread, picture_of, places, positive, signed, within
 from field_graphs import GLOBAL, GRAPHS, INNER, TIGHT
 from oracles import difference
 from pixelward.core.fields import Box, Extent, Span
@@ -21,11 +21,8 @@ every_graph = pytest.mark.parametrize("name", list(GRAPHS))
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
-    """On maps this small, threads spend their time waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def boxes(net, picture, chosen):
