@@ -16,6 +16,7 @@ except ImportError as error:
 
 from pixelward.core import rules
 from zoo.judge import Judged
+from zoo.measures import fingerprint, left_behind
 from zoo.networks import ATTENTION, CONVOLUTIONAL, entries, entry, families
 
 EXACT = {
@@ -82,3 +83,13 @@ def test_every_architecture_of_timm_is_in_the_zoo():
 def test_no_network_stands_twice_in_the_zoo():
     titles = [each.title for each in entries()]
     assert len(set(titles)) == len(titles)
+
+
+def test_what_is_left_on_a_network_is_found_out():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    before = fingerprint(net)
+    assert left_behind(before, fingerprint(net)) == ""
+    net[0].register_forward_hook(lambda module, given, output: None)
+    net[1].running_mean.add_(1)
+    net[0].bias.requires_grad_(False)
+    assert left_behind(before, fingerprint(net)) == "0._forward_hooks, 0.bias gradient, 1.running_mean numbers"

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="PACKAGE:NAME", help="judge this network, done or not")
     parser.add_argument("--jobs", type=int, default=2, help="networks at once, each on one thread (default 2)")
     parser.add_argument("--minutes", type=float, default=30, help="limit for one network (default 30)")
-    parser.add_argument("--memory", type=float, default=10, help="limit for one network, in GiB (default 10)")
+    parser.add_argument("--memory", type=float, default=11, help="limit for one network, in GiB (default 11)")
     parser.add_argument(
         "--lines", type=Path, default=LINES, help="where the lines of JSON go (default build/zoo.jsonl)"
     )
