@@ -91,7 +91,7 @@ def pair(kinds, name, operation, slow, picture="normal", exact=1e-10, refusable=
 
 
 def tensor(array):
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.array(array, order="C"))
 
 
 def filled(module, **arrays):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,11 +15,23 @@ from pixelward.core.layers import Layer, layers, observe
 from pixelward.core.path import path
 from pixelward.core.project import Unit, project_hits, project_units, walk
 from pixelward.core.trace import Pass, Target, Trace, trace
-from zoo.measures import Place, close, difference, equal, fingerprint, left_behind, pasted, spread, strongest
+from zoo.measures import (
+    Place,
+    by_strength,
+    close,
+    difference,
+    equal,
+    fingerprint,
+    left_behind,
+    pasted,
+    spread,
+    strongest,
+)
 from zoo.networks import FIXED, Entry, build, picture
 from zoo.oracle import Reference
 
 EXACT = 1e-10  # largest |a - b| / largest |b| in float64
+TRIED = 8  # units, until the signal of one is not zero
 COMPARED = 8  # layers of each network that are held against the oracle; all are projected
 OUTPUT = ""  # the address of the network's own output
 
@@ -40,6 +53,7 @@ class Judged:
             "wrong": [],
         }
         self.reference: Reference | None = None
+        self.places: dict[str, Place] = {}  # of the unit that was projected, by layer
 
     @property
     def answers(self) -> bool:
@@ -148,13 +162,20 @@ class Judged:
         }
 
     def _walked(self, traced: Trace, table: rules.RuleSet) -> tuple[dict[str, Tensor], dict[str, str] | None]:
-        """The strongest unit of every traced layer at the pixels, by address; and the first layer that is refused."""
+        """A strong unit of every traced layer at the pixels, by address; and the first layer that is refused.
+
+        It is the strongest whose signal is not zero: of a depthwise convolution on a small map a signal may lose every
+        sample to the next rectifier, and nothing is shown by two zeros.
+        """
         signals: dict[str, Tensor] = {}
         refused = None
         for address, target in traced.targets.items():
             name = address or "the output"
             try:
-                signals[address] = whole(traced, target, strongest(target.activations), table)
+                for place in islice(by_strength(target.activations), TRIED):
+                    signals[address], self.places[address] = whole(traced, target, place, table), place
+                    if signals[address].any():
+                        break
             except pw.PixelwardError as error:
                 refused = refused or {"layer": name, "reason": str(error)}
             except Exception as error:
@@ -188,7 +209,7 @@ class Judged:
                 self._wrong(f"the oracle does not meet {name}", True)
                 continue
             values = traced.targets[address].activations
-            place = strongest(values)
+            place = self.places[address]
             tensor = reference.found[address].movedim(traced.targets[address].channels, 1)
             expected = reference.project(tensor, place, float(values[place]))
             self._wrong(f"the reference is zero for {name}", not expected.any())

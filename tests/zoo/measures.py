@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -37,8 +37,16 @@ def close(a: Any, b: Any) -> bool:
 
 def strongest(activations: Tensor) -> Place:
     """The place of the largest value of the first picture."""
-    place = torch.unravel_index(activations[0].argmax(), activations.shape[1:])
-    return 0, *(int(index) for index in place)
+    return next(by_strength(activations))
+
+
+def by_strength(activations: Tensor) -> Iterator[Place]:
+    """The strongest place of every unit of the first picture, the strongest unit first."""
+    units = activations[0].flatten(1) if activations.dim() > 2 else activations[0][:, None]
+    for channel in units.amax(1).argsort(descending=True, stable=True).tolist():
+        size = activations.shape[2:]
+        place = torch.unravel_index(units[channel].argmax(), size) if size else ()
+        yield 0, channel, *(int(index) for index in place)
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
