@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelward.core.fields import Box, Extent, Span
+from pixelward.core.fields import Box, Extent
 from pixelward.errors import PixelwardError
 from pixelward.folder import (
     DRAWINGS,
@@ -64,7 +64,7 @@ class LayerRecord:
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("number", "address", "aliases", "channels", "map", "stride")}
-        return plain | {"field": _extent_to_json(self.field), "reach": _extent_to_json(self.reach)}
+        return plain | {"field": self.field.to_json(), "reach": self.reach.to_json()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> LayerRecord:
@@ -75,8 +75,8 @@ class LayerRecord:
             aliases=tuple(plain["aliases"]),
             channels=plain["channels"],
             map=tuple(plain["map"]),
-            field=_extent_from_json(plain["field"]),
-            reach=_extent_from_json(plain["reach"]),
+            field=Extent.from_json(plain["field"]),
+            reach=Extent.from_json(plain["reach"]),
             stride=None if stride is None else (stride[0], stride[1]),
         )
 
@@ -339,24 +339,3 @@ def _picture(row: tuple[Any, ...]) -> PictureRow:
     tile = None if row[3] is None else Box(*row[3:7])
     sha256 = None if row[13] is None else row[13].hex()
     return PictureRow._make((*row[:3], tile, *row[7:13], sha256))
-
-
-def _extent_to_json(extent: Extent) -> dict[str, list[list[int]] | None]:
-    """Per axis, [stride, start, size] of every path of another stride; None for the whole picture."""
-    spans = {"rows": extent.rows, "columns": extent.columns}
-    return {
-        axis: None if span is None else [[each.stride, each.start, each.size] for each in (span, *span.beside)]
-        for axis, span in spans.items()
-    }
-
-
-def _extent_from_json(plain: Mapping[str, list[list[int]] | None]) -> Extent:
-    rows, columns = (_span(plain[axis]) for axis in ("rows", "columns"))
-    return Extent(rows, columns)
-
-
-def _span(paths: list[list[int]] | None) -> Span | None:
-    if paths is None:
-        return None
-    first, *beside = (Span(stride, start, size) for stride, start, size in paths)
-    return Span(first.stride, first.start, first.size, tuple(beside))

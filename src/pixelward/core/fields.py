@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # an atlas is read without torch
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pixelward.core.plan import Geometry, Plan, Step
 
@@ -62,6 +62,26 @@ class Extent:
             edges.append((0, picture[axis]) if span is None else span.edges(position[axis]))
         (top, bottom), (left, right) = edges
         return Box(top, left, bottom - top, right - left)
+
+    def to_json(self) -> dict[str, list[list[int]] | None]:
+        """Per axis, [stride, start, size] of every path of another stride; None for the whole picture."""
+        spans = {"rows": self.rows, "columns": self.columns}
+        return {
+            axis: None if span is None else [[each.stride, each.start, each.size] for each in (span, *span.beside)]
+            for axis, span in spans.items()
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, list[list[int]] | None]) -> Extent:
+        rows, columns = (_span(plain[axis]) for axis in ("rows", "columns"))
+        return cls(rows, columns)
+
+
+def _span(paths: list[list[int]] | None) -> Span | None:
+    if paths is None:
+        return None
+    first, *beside = (Span(stride, start, size) for stride, start, size in paths)
+    return Span(first.stride, first.start, first.size, tuple(beside))
 
 
 UNIT = Span(stride=1, start=0, size=1)

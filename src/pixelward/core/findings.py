@@ -233,8 +233,8 @@ def _layer_to_json(layer: CheckedLayer) -> dict[str, Any]:
         "address": layer.address,
         "aliases": list(layer.aliases),
         "shape": list(layer.shape),
-        "field": _extent_to_json(layer.field),
-        "reach": _extent_to_json(layer.reach),
+        "field": layer.field.to_json(),
+        "reach": layer.reach.to_json(),
         "stride": layer.stride and list(layer.stride),
         "offset": layer.offset and list(layer.offset),
         "windows": layer.windows,
@@ -242,12 +242,4 @@ def _layer_to_json(layer: CheckedLayer) -> dict[str, Any]:
         "blocked_by": layer.blocked_by,
         "blocked_in": layer.blocked_in,
         "refusal": layer.refusal,
-    }
-
-
-def _extent_to_json(extent: Extent) -> dict[str, list[list[int]] | None]:
-    spans = {"rows": extent.rows, "columns": extent.columns}
-    return {
-        axis: None if span is None else [[each.stride, each.start, each.size] for each in (span, *span.beside)]
-        for axis, span in spans.items()
     }

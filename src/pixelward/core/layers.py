@@ -28,9 +28,10 @@ class Layer:
     """One tensor of maps, or a vector, of a network for pictures of one size.
 
     shape: (C, H, W) or (C,). field: the pixels that can change a unit's value; reach: those that its signal can
-    arrive at; stride: pixels between neighbouring units, None where the field has no bound. location: where the
-    tensor comes to be; for a `:relu` address that is the rectifier's own output. channel_axis: in the network's own
-    tensor, 1 or the last. refusal: why the deconvnet cannot project it, or None; its reach is then that of its field.
+    arrive at; stride: pixels between neighbouring units, None where the field has no bound or its paths differ in
+    stride. location: where the tensor comes to be; for a `:relu` address that is the rectifier's own output.
+    channel_axis: in the network's own tensor, 1 or the last. refusal: why the deconvnet cannot project it, or None; its
+    reach is then that of its field.
     """
 
     address: str
@@ -208,7 +209,7 @@ class Survey:
             shape=(channels, *rest),
             field=field,
             reach=reach,
-            stride=(rows.stride, columns.stride) if rows and columns else None,
+            stride=(rows.stride, columns.stride) if rows and columns and field.is_even else None,
             location=owned[0] if owned else own[0],
             channel_axis=axis,
             refusal=refusal,

@@ -189,10 +189,14 @@ def group_norm(node: Node, step: Step) -> Fields:
 
 def instance_norm(inner: Node, step: Step) -> Fields:
     """Of the batch norm inside an instance norm, which sees every channel of every picture as one channel."""
-    if not inner._saved_training:  # its running statistics are constants
-        return {}
-    factor = inner._saved_result2 if inner._saved_weight is None else inner._saved_result2 * inner._saved_weight
-    return _normed(inner, step, range(2, len(step.made)), [factor.reshape(*step.made[:2], *[1] * (len(step.made) - 2))])
+    own = inner._saved_training  # else its running statistics are constants
+    factor = inner._saved_result2 if own else (inner._saved_running_var + inner._saved_eps).rsqrt()
+    if inner._saved_weight is not None:
+        factor = factor * inner._saved_weight
+    factor = factor.detach().reshape(*step.made[:2], *[1] * (len(step.made) - 2))
+    if not own:
+        return {**pointwise(inner, step), "factors": (factor,)}
+    return _normed(inner, step, range(2, len(step.made)), [factor])
 
 
 def _normed(node: Node, step: Step, over: Sequence[int], factors: Sequence[Tensor]) -> Fields:
