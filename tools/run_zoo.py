@@ -63,6 +63,9 @@ def main() -> int:
     pool = ThreadPoolExecutor(given.jobs)
     try:
         records = list(pool.map(judge, wanted))
+    except (KeyboardInterrupt, InterruptedError):
+        print("interrupted; the same command goes on")
+        return 130
     finally:
         pool.shutdown(cancel_futures=True)
     return int(any(record["verdict"] not in ("exact", "refused") for record in records))
