@@ -88,10 +88,10 @@ random weights (seed 0), random norm statistics, layer scales and zero-initialis
 random picture of 64 pixels a side unless a network wants more, float64, evaluation mode.
 
 **Exact** means all of this: the network's output is the same bits with and without tracing; every default layer
-projects; the strongest unit of {COMPARED} layers from the first to the last, and of the output, projects as the oracle
-says, within {EXACT:.0e} of the largest number, and not to zero; three units of each of these layers project in their
-windows as on the whole picture; a picture projects in a batch as alone; a scan sees the same bits as a trace; no hook,
-flag, gradient, buffer, parameter or module of the network is another than before.
+projects; in {COMPARED} layers from the first to the last, and in the output, the strongest unit whose signal is not
+zero projects as the oracle says, within {EXACT:.0e} of the largest number; three units of each of these layers project
+in their windows as on the whole picture; a picture projects in a batch as alone; a scan sees the same bits as a trace;
+no hook, flag, gradient, buffer, parameter or module of the network is another than before.
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain
