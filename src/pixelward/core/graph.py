@@ -68,6 +68,7 @@ class Notes:
     origins: Mapping[Node, Origin]
     composites: Mapping[Node, Composite]
     suspects: Mapping[Node, str]
+    shifts: Mapping[Node, float]  # what a number added to a tensor was, which autograd does not save
     escaped: tuple[int, str] | None  # from this sequence number on, the graph may not tell all; and why
     # Sequence numbers of nodes, from and below, that watched functions made, and which functions.
     watched: Sequence[tuple[int, int, Origin | None]]
@@ -82,7 +83,7 @@ class Wiring:
     patterns: Patterns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "patterns", Patterns(self.live))
+        object.__setattr__(self, "patterns", Patterns(self.live, self.notes.shifts))
 
     def composite(self, node: Node) -> Composite | None:
         """The step of several nodes that ends in this one, by the function that made it or by what it spells."""
@@ -102,7 +103,9 @@ class Wiring:
         """The kind of a node, which input is kept fixed, and why it has no rule."""
         composite = self.composite(node)
         if composite is not None:
-            return Verdict(composite.kind)
+            added = composite.kind == rules.ADDITION and len(composite.inputs) == 2
+            statistic = added and self.patterns.is_statistic(composite.inputs[1], composite.inputs[0])
+            return Verdict(rules.STATISTIC, kept=1) if statistic else Verdict(composite.kind)
         return self.patterns.verdict(node) or Verdict(row_of(node)[0])
 
     def inputs(self, node: Node) -> Sequence[Edge]:
@@ -197,12 +200,15 @@ def _step(
     unfit = RANDOM if refusal == RANDOM else None
     if notes.escaped is not None and sequence >= notes.escaped[0]:
         refusal = refusal or notes.escaped[1]
-    if function is None and not watched:
+    # A view that was read again after its base was changed is made anew, by nobody's call.
+    if function is None and not watched and operation(node) != "AsStrided":
         refusal = refusal or "it ran where it cannot be watched (a scripted function, vmap, another thread)"
     inside = None if origin is None else _FUNCTIONS.get(origin.name)
     if inside is _RECURRENT:
         refusal = refusal or inside
     chain = None if composite is None else Chain(node, composite.inputs, picture)
+    if chain is not None and not chain.is_whole:
+        refusal = refusal or "it changed a tensor in place that is read elsewhere"
     step = Step(
         kind=verdict.kind,
         operation=operation(node) if origin is None else origin.name,
@@ -282,6 +288,12 @@ class Chain:
                 stack += [(below, False) for below, _ in node.next_functions if below is not None]
         self.nodes.reverse()  # consumers first
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the inputs are really below the top."""
+        below = {edge for node in self.nodes for edge in node.next_functions}
+        return all(edge in below for edge in self.inputs)
+
     def find(self, name: str | None) -> Node:
         """The node of this name among them, or the last one of the way up."""
         return next((node for node in self.nodes if name is not None and operation(node) == name), self.nodes[0])
@@ -301,4 +313,4 @@ class Chain:
                 shape = edge[0]._input_metadata[edge[1]].shape
                 part = part if tuple(part.shape) == tuple(shape) else part.sum_to_size(shape)
                 arrived[edge] = arrived[edge] + part if edge in arrived else part
-        return tuple(arrived.get(edge) for edge in self.inputs)
+        return tuple(arrived.pop(edge, None) for edge in self.inputs)  # one that enters twice gets it all at once

@@ -78,6 +78,8 @@ class Masks:
         given, mask = call.arguments[0], made[0]
         if call.name in _CASTS | _FLIPS and isinstance(given, Tensor):
             known = self._known(given)
+            if call.name in _FLIPS - {"logical_not"} and given.dtype != torch.bool:
+                known = None
             if known is not None and mask is not given:
                 positive = known.positive != (call.name in _FLIPS)
                 self._masks[mask] = _Mask(known.of, positive, mask._version)

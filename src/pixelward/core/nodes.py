@@ -52,7 +52,8 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.AVERAGE_POOL, pools.sum_over, "Mean"),
     (rules.LINEAR, pools.sum_over, "Sum"),
     (rules.PADDING, moves.padding, "ConstantPadNd"),
-    (rules.IDENTITY, readers.pointwise, "Clone Alias CopyBackwards"),
+    (rules.IDENTITY, readers.pointwise, "Clone Alias"),
+    (rules.IDENTITY, readers.overwritten, "CopyBackwards"),
     (rules.ADDITION, readers.sum_of(1), "Add"),
     (rules.ADDITION, readers.sum_of(-1), "Sub"),
     (rules.ADDITION, readers.sum_from, "Rsub"),
@@ -73,7 +74,7 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.LINEAR, moves.unshuffled, "PixelUnshuffle"),
     (rules.LINEAR, moves.channels_shuffled, "ChannelShuffle"),
     (rules.LINEAR, readers.pointwise, "ToCopy Where MaskedFill"),
-    (rules.LINEAR, readers.with_constant(2), "Lerp"),
+    (rules.LINEAR, readers.mixture, "Lerp"),
     (rules.LINEAR, readers.with_constant(1), "GridSampler2D GridSampler3D"),
     (rules.GATE, readers.gated_half, "Glu"),
     (

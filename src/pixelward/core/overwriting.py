@@ -49,10 +49,13 @@ def whole_view(tensor: Tensor, before: Edge | None) -> Overwritten | None:
     return Overwritten(tensor, base, before, tuple(order))
 
 
-def composites(call: Call, found: Overwritten) -> dict[Node, Composite]:
-    """What the nodes of the changed view and of its base are, where the call is a rectifier or a sum; else nothing."""
+def composites(call: Call, found: Overwritten, spelled: str | None = None) -> dict[Node, Composite]:
+    """What the nodes of the changed view and of its base are, where the call is a rectifier or a sum; else nothing.
+
+    spelled: the kind of rectifier that the call spells with a mask.
+    """
     view, base = found.view.grad_fn, found.base.grad_fn
-    kind = _RECTIFIERS.get(call.name)
+    kind = spelled or _RECTIFIERS.get(call.name)
     if call.name == "hardtanh" and call.argument(1, "min_val", -1.0) == 0:
         kind = rules.ACTIVATION
     if kind is not None:
@@ -60,11 +63,10 @@ def composites(call: Call, found: Overwritten) -> dict[Node, Composite]:
             view: Composite(kind, (found.before,), _turned(found.order)),
             base: Composite(kind, (found.before,)),
         }
-    other = call.argument(1, "other", None)
     turned = found.order != tuple(range(len(found.order)))
-    if call.name in _SUMS and not turned and isinstance(other, Tensor) and other.grad_fn is not None:
+    if call.name in _SUMS and not turned and len(call.entered) == 2:
         sign = _SUMS[call.name] * float(call.keywords.get("alpha", 1))
-        inputs = (found.before, (other.grad_fn, other.output_nr))
+        inputs = (found.before, call.entered[1])
         return dict.fromkeys((view, base), Composite(rules.ADDITION, inputs, _added((1.0, sign))))
     return {}
 
@@ -82,6 +84,7 @@ def _turned(order: tuple[int, ...]) -> Reader:
 
 def _added(coefficients: tuple[float, ...]) -> Reader:
     def reader(node: Node, step: Step) -> Fields:
-        return {**readers.pointwise(node, step), "coefficients": coefficients}
+        found = readers.pointwise(node, step)
+        return {**found, "factors": ()} if step.kind == rules.STATISTIC else {**found, "coefficients": coefficients}
 
     return reader

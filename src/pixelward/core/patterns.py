@@ -7,7 +7,7 @@ shifts), or where both are functions of one tensor that spell an activation or a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,6 +50,8 @@ ELEMENTWISE = ARITHMETIC | _names(
 )
 REDUCTIONS = _names("Mean Sum Var Std VarMean StdMean LinalgVectorNorm Norm Amax Amin Max Min Logsumexp")
 NEIGHBOURS = _names("AvgPool2D AvgPool3D Convolution Cumsum")  # what mixes a place with those beside it
+POWERS = _names("Pow Mul Abs")
+NORMALISING = MOVES | NEIGHBOURS | POWERS | _names("Add Div Sqrt Rsqrt Reciprocal Sum Mean")
 AVERAGES = _names("AvgPool2D AdaptiveAvgPool2D")
 BOUNDED = _names("Hardtanh Clamp")
 
@@ -73,10 +75,14 @@ class Verdict:
 
 
 class Patterns:
-    """Reads patterns out of a graph in which `live` tells whether a node depends on the picture."""
+    """Reads patterns out of a graph in which `live` tells whether a node depends on the picture.
 
-    def __init__(self, live: Callable[[Node], bool]) -> None:
+    shifts: the numbers that were added by sums, by node; autograd does not save them.
+    """
+
+    def __init__(self, live: Callable[[Node], bool], shifts: Mapping[Node, float] | None = None) -> None:
         self._live = live
+        self._shifts = shifts or {}
         self._verdicts: dict[Node, Verdict | None] = {}
         self._gates: dict[Edge, bool] = {}
         self._reduced: dict[Edge, frozenset[frozenset[Edge]] | None] = {}
@@ -84,7 +90,11 @@ class Patterns:
     def verdict(self, node: Node) -> Verdict | None:
         """What the node spells with those below it; None where it is what its own name says."""
         if node not in self._verdicts:
-            self._verdicts[node] = self._read(node)
+            try:
+                self._verdicts[node] = self._read(node)
+            except RuntimeError:  # a saved tensor that was overwritten in place
+                reason = "what it worked with was overwritten in place later"
+                self._verdicts[node] = Verdict(operation(node), reason=reason)
         return self._verdicts[node]
 
     def inputs(self, node: Node) -> list[tuple[int, Edge]]:
@@ -111,10 +121,10 @@ class Patterns:
             return self._logarithm(node, inputs)
         if name in ("Mul", "Div") and len(inputs) == 2:
             return self._of_two(node, name, inputs[0][1], inputs[1][1])
-        if name in ("Add", "Sub") and len(inputs) == 2:
+        if name in ("Add", "Sub", "Rsub", "Addcmul", "Lerp") and len(inputs) == 2:
             for kept in (1, 0):
-                if self._is_statistic(inputs[kept][1], inputs[1 - kept][1]):
-                    return Verdict(rules.STATISTIC, kept=kept)
+                if self.is_statistic(inputs[kept][1], inputs[1 - kept][1]):
+                    return Verdict(rules.STATISTIC, kept=inputs[kept][0])
         if name in ("Div", "Reciprocal") and len(inputs) == 1 and inputs[0][0] == (1 if name == "Div" else 0):
             return Verdict(rules.PRODUCT, reason="the divisor carries the signal")
         return None
@@ -198,7 +208,7 @@ class Patterns:
         if len(gates) == 2:
             return Verdict(rules.PRODUCT, reason="both factors are gates")
         for feature, factor, number in pairs:
-            if self._is_statistic(factor, feature):
+            if self.is_statistic(factor, feature):
                 return Verdict(rules.STATISTIC, kept=number)
             if self._normalises(name, factor, feature):
                 return Verdict(rules.RESPONSE_NORM, kept=number)
@@ -231,15 +241,30 @@ class Patterns:
         name, inputs = operation(node), self.inputs(node)
         if name in GATES:
             return True
+        if self._is_sigmoid_by_hand(node, name, inputs):
+            return True
         if name in BOUNDED:
-            shifted = operation(inputs[0][1][0]) == "Add" and len(self.inputs(inputs[0][1][0])) == 1
-            hard_sigmoid = shifted and _bounds(node) == (0.0, 6.0)  # relu6(x + 3), divided by 6 later
-            return hard_sigmoid or _bounds(node) in ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
+            return self._is_hard_sigmoid(node) or _bounds(node) in ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5))
         if name in ("Mul", "Div") and len(inputs) == 1 and operation(inputs[0][1][0]) in BOUNDED:
             return self._scaled_to_one(node, inputs[0])
         if name not in MOVES | ARITHMETIC | AVERAGES | {"Mean", "Sum"} or not inputs:
             return False
         return all(self._gates[edge] for _, edge in inputs)
+
+    def _is_sigmoid_by_hand(self, node: Node, name: str, inputs: Sequence[tuple[int, Edge]]) -> bool:
+        """1 / (1 + exp(-x)), or exp(x) over its own sum."""
+        if name == "Reciprocal" or (name == "Div" and len(inputs) == 1 and inputs[0][0] == 1):
+            below = inputs[0][1][0]
+            sums = self.inputs(below)
+            return self._shifts.get(below) == 1 and len(sums) == 1 and operation(sums[0][1][0]) == "Exp"
+        if name == "Div" and len(inputs) == 2 and operation(inputs[0][1][0]) == "Exp":
+            sums = self.inputs(inputs[1][1][0])
+            return operation(inputs[1][1][0]) == "Sum" and [edge for _, edge in sums] == [inputs[0][1]]
+        return False
+
+    def _is_hard_sigmoid(self, node: Node) -> bool:
+        """relu6(x + 3), which is divided by 6 later."""
+        return _bounds(node) == (0.0, 6.0) and self._shifts.get(self.inputs(node)[0][1][0]) == 3
 
     @staticmethod
     def _scaled_to_one(node: Node, source: tuple[int, Edge]) -> bool:
@@ -297,35 +322,51 @@ class Patterns:
                 continue
             if name == "Div":
                 return (root, share) if "Exp" in names and "Add" in names else None
-            largest = self._largest(factor)
+            largest = self._largest(factor, root)
             return None if largest is None else (root, share * largest)
         return None
 
-    def _largest(self, edge: Edge) -> float | None:
-        """What a bounded function that is never negative comes to, read off its form; None for another."""
+    def _largest(self, edge: Edge, root: Edge) -> float | None:
+        """What a function of `root` that grows from 0 to a bound comes to, read off its form; None for another."""
+        if edge == root:
+            return None
         node, inputs = edge[0], self.inputs(edge[0])
-        name = operation(node)
+        name, source = operation(node), inputs[0][1]
         if name in ("Sigmoid", "Hardsigmoid"):
-            return 1.0
+            return 1.0 if self._grows(source, root) else None
         if name in BOUNDED:
-            low, high = _bounds(node)
-            return high if low == 0 and high < torch.inf else None
+            spelled = self._is_hard_sigmoid(node) or (_bounds(node) == (0.0, 1.0) and source[0] in self._shifts)
+            return _bounds(node)[1] if spelled and self._grows(source, root) else None
         if name == "Tanh":
-            return 1.0 if operation(inputs[0][1][0]) in ("Softplus", "Relu", "Log1P", "Log", "Logaddexp") else None
+            softplus = source != root and operation(source[0]) in ("Softplus", "Relu", "Log1P", "Log", "Logaddexp")
+            return 1.0 if softplus else None
         if len(inputs) != 1:
             return None
-        if name == "Add":  # 1 + tanh, 1 + erf: the constant is not saved
-            return 2.0 if operation(inputs[0][1][0]) in ("Tanh", "Erf") else None
+        if name == "Add":
+            bounded = source != root and operation(source[0]) in ("Tanh", "Erf")
+            return 2.0 if bounded and self._shifts.get(node) == 1 else None
         if name == "ToCopy":
-            return self._largest(inputs[0][1])
-        below = self._largest(inputs[0][1]) if name in ("Mul", "Div") else None
+            return self._largest(source, root)
+        below = self._largest(source, root) if name in ("Mul", "Div") else None
         factor = None if below is None else _factor(node, inputs[0][0])
         return None if below is None or factor is None or factor <= 0 else below * factor
 
+    def _grows(self, edge: Edge, root: Edge) -> bool:
+        """Whether a tensor is not a falling function of `root`, as -x is."""
+        while edge != root:
+            node, inputs = edge[0], self.inputs(edge[0])
+            if operation(node) == "Neg" or len(inputs) != 1:
+                return operation(node) != "Neg"
+            factor = _factor(node, inputs[0][0]) if operation(node) in ("Mul", "Div") else None
+            if factor is not None and factor < 0:
+                return False
+            edge = inputs[0][1]
+        return True
+
     def _normalises(self, name: str, factor: Edge, feature: Edge) -> bool:
         """Whether x / f(x) or x * f(x) is a response norm: f mixes x with what is beside it, and divides."""
-        names = self._only_from(factor, feature, ELEMENTWISE | MOVES | NEIGHBOURS | REDUCTIONS)
-        if not names or not names & (NEIGHBOURS | {"Cat", "Slice"}):
+        names = self._only_from(factor, feature, NORMALISING)
+        if not names or not names & POWERS or not names & (NEIGHBOURS | {"Cat", "Slice"}):
             return False
         return name == "Div" or self._divides(factor[0])
 
@@ -342,7 +383,7 @@ class Patterns:
 
     # Statistics.
 
-    def _is_statistic(self, edge: Edge, of: Edge) -> bool:
+    def is_statistic(self, edge: Edge, of: Edge) -> bool:
         """Whether a tensor is a reduction, then elementwise, of the tensor `of` or of one that makes it elementwise."""
         reduced = self._reductions(edge)
         if not reduced:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pixelward.core import arrangements, rules
-from pixelward.core.plan import MAPS, POINTWISE, Axes, Geometry, Step
+from pixelward.core.plan import MAPS, POINTWISE, WHOLE, Axes, Geometry, Step
 
 MIXES = "it mixes the pictures of a batch"
 RANDOM = "it is random (training mode): call eval() first"
@@ -273,6 +273,12 @@ def quotient(node: Node, step: Step) -> Fields:
     return {**found, "factors": (aligned(1 / divisor.to(dtype), step),)}
 
 
+def overwritten(node: Node, step: Step) -> Fields:
+    """A copy into a tensor: what was there before is gone, so the signal goes to the source alone."""
+    found = pointwise(node, step)
+    return {**found, "reaches": (None, *found["sees"][1:]) if found else (None, WHOLE)}
+
+
 def negation(node: Node, step: Step) -> Fields:
     return {**pointwise(node, step), "factors": (as_tensor(-1.0),)}
 
@@ -291,7 +297,22 @@ def sum_of(sign: int) -> Reader:
 
 def sum_from(node: Node, step: Step) -> Fields:
     """Something less the tensor: of two, the first is what is taken away."""
-    return {**pointwise(node, step), "coefficients": (-float(node._saved_alpha), 1.0)[: len(step.inputs)]}
+    found = pointwise(node, step)
+    coefficients = (-float(node._saved_alpha), 1.0)
+    if step.kind != rules.STATISTIC:
+        return {**found, "coefficients": coefficients[: len(step.inputs)]}
+    return {**found, "factors": (as_tensor(coefficients[1 - step.kept.index(True)]),)}
+
+
+def mixture(node: Node, step: Step) -> Fields:
+    """start + weight * (end - start), with a constant weight."""
+    if len(step.inputs) > 2 and step.inputs[2] is not None:
+        return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
+    found = pointwise(node, step)
+    if step.kind != rules.STATISTIC:
+        return found
+    weight = as_tensor(node._saved_weight)
+    return {**found, "factors": (aligned(1 - weight if step.kept[1] else weight, step),)}
 
 
 def addcmul(node: Node, step: Step) -> Fields:
@@ -300,6 +321,9 @@ def addcmul(node: Node, step: Step) -> Fields:
         return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
     found = pointwise(node, step)
     constant = node._saved_tensor1 if step.inputs[1] is None else node._saved_tensor2
+    if step.kind == rules.STATISTIC:
+        share = () if not step.kept[0] else (aligned(node._saved_value * as_tensor(constant), step),)
+        return {**found, "factors": share}
     if constant is None or (
         found and constant.dim() and torch.Size(_spatial(constant, step, found["axes"])).numel() > 1
     ):

@@ -143,7 +143,7 @@ def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     for factor in step.factors or ():  # x * relu6(x + 3) is six times the activation
         signal = signal * factor
     down = _laid_out(signal.clamp(min=0), step)
-    return [None if index is None else down for index in step.inputs]
+    return [None if number is None else _fit(down, at, signal, step) for at, number in enumerate(step.inputs)]
 
 
 def _laid_out(signal: Tensor, step: Step) -> Tensor:
@@ -162,7 +162,14 @@ def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     slopes = autograd(torch.ones_like(signal), step)
     for factor in step.factors or ():
         slopes = [None if slope is None else slope * factor.sign() for slope in slopes]
-    return [None if slope is None else down * slope.clamp(min=0) for slope in slopes]
+    below: list[Tensor | None] = []
+    for index, slope in enumerate(slopes):
+        part = None if slope is None else _fit(down, index, signal, step)
+        # Where one input was broadcast to many places, the slopes came summed over these.
+        below.append(
+            part if slope is None or part is None else part * slope.clamp(min=0) * (slope.numel() / down.numel())
+        )
+    return below
 
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:

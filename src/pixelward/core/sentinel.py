@@ -48,7 +48,7 @@ _FORM = frozenset(
     "layout get_device type is_contiguous is_floating_point is_complex is_signed is_sparse is_quantized is_cuda is_cpu "
     "is_meta is_leaf is_inference is_same_size is_tensor is_pinned is_shared requires_grad requires_grad_ grad_fn "
     "output_nr _version names has_names data_ptr untyped_storage storage register_hook retain_grad __len__ __repr__ "
-    "__dir__ __hash__ __reduce_ex__ __deepcopy__ can_cast result_type broadcast_shapes "
+    "__dir__ __hash__ __deepcopy__ can_cast result_type broadcast_shapes "
     "_backward_hooks is_mkldnn is_nested is_xpu is_mps is_neg is_conj _is_view _base".split()
 )
 _SHAPED_BY_VALUES = frozenset("nonzero argwhere unique unique_consecutive masked_select bincount".split())
@@ -86,7 +86,8 @@ class Counts:
 class Sentinel(TorchFunctionMode):
     """Notes the origin of every node, and what escapes the graph. Use as a context round one forward pass.
 
-    `where` is told by the caller: the name of the module whose forward is running.
+    `where` is told by the caller: the name of the module whose forward is running. `picture` is the node that would
+    keep the picture's gradient.
     `made` is called after each function with the parts of its address and the tensor that it gave or changed. `owned`
     are the functions that the user has rules for: each is one step, however many nodes it makes.
     """
@@ -95,6 +96,7 @@ class Sentinel(TorchFunctionMode):
         self,
         where: Callable[[], str],
         made: Callable[[str, str, int, Tensor], None],
+        picture: Node,
         owned: Container[object] = frozenset(),
     ) -> None:
         super().__init__()
@@ -103,7 +105,9 @@ class Sentinel(TorchFunctionMode):
         self._made = made
         self._counts = Counts()
         self._tainted = _Memory()
-        self._live: dict[int, weakref.ref[Tensor]] = {}  # by address of the memory
+        self._live: dict[int, list[weakref.ref[Tensor]]] = {}  # by address of the memory
+        self._depends: dict[Node, bool] = {picture: True}
+        self._shifts: dict[Node, float] = {}
         self._shaped = WeakIdKeyDictionary()  # tensors whose shape depends on values
         self._origins: dict[Node, Origin] = {}
         self._composites: dict[Node, Composite] = {}
@@ -113,7 +117,7 @@ class Sentinel(TorchFunctionMode):
         self._escaped: tuple[int, str] | None = None
 
     def notes(self) -> Notes:
-        return Notes(self._origins, self._composites, self._suspects, self._escaped, self._watched)
+        return Notes(self._origins, self._composites, self._suspects, self._shifts, self._escaped, self._watched)
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: dict[str, Any] | None = None
@@ -123,12 +127,12 @@ class Sentinel(TorchFunctionMode):
         name, where = function_name(function), self._where()
         if name in _OF_THE_FIRST:
             given = [tensor for tensor in given if tensor is arguments[0]]
-        live = [tensor for tensor in given if tensor.grad_fn is not None]
+        live = [tensor for tensor in given if self._is_live(tensor)]
         if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in given):
             self._escape(f"{where or 'the network'} uses vmap or another transform, inside which nothing is watched")
             return function(*arguments, **keywords)
         count = self._counts.count(where, name)
-        tainted = [tensor for tensor in given if tensor.grad_fn is None and tensor in self._tainted]
+        tainted = [tensor for tensor in given if not self._is_live(tensor) and tensor in self._tainted]
         entered = tuple((tensor.grad_fn, tensor.output_nr) for tensor in live)
         call = Call(function, name, arguments, keywords, entered)
         # What the call spells is read before it runs: it may change its arguments in place.
@@ -148,16 +152,16 @@ class Sentinel(TorchFunctionMode):
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
         if function in self._owned and self._watched[-1][1] - first > 1:
             self._composites.update(dict.fromkeys(nodes, Composite(name, entered, readers.pointwise)))
-        self._note(nodes, origin, call, bool(tainted), spelled)
-        for tensor in changed:
-            overwritten = whole_view(tensor, bases.get(id(tensor)))
-            if overwritten is not None and not tainted:
-                self._composites.update(composites(call, overwritten))
-                self._origins.setdefault(overwritten.base.grad_fn, origin)
+        views = [tensor for tensor in changed if id(tensor) in bases]
+        self._note(nodes, origin, call, bool(tainted), None if views else spelled)
+        if not tainted or spelled is not None:
+            self._follow_views(call, views, bases, origin, spelled)
+        form_only = name in _SHAPE_ONLY and not any(tensor is not arguments[0] for tensor in (*live, *tainted))
         for tensor in made:
-            if tensor.grad_fn is not None:
-                self._live[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
-            elif name not in _SHAPE_ONLY:
+            if self._is_live(tensor):
+                memory = self._live.setdefault(tensor.untyped_storage().data_ptr(), [])
+                memory[:] = [*(reference for reference in memory if reference() is not None), weakref.ref(tensor)]
+            elif not form_only:
                 self._tainted.add(tensor)
         if nodes and made and (result is None or isinstance(result, Tensor)):
             self._made(where, name, count, made[0])
@@ -189,19 +193,50 @@ class Sentinel(TorchFunctionMode):
         if unseen or name == "__set__":
             self._escape(f"the signal was changed by {name} in {place}, where autograd does not look")
 
+    def _follow_views(
+        self, call: Call, views: list[Tensor], bases: dict[int, Edge | None], origin: Origin, spelled: Spelled | None
+    ) -> None:
+        """Note what a change in place through a view of a whole tensor is."""
+        for tensor in views:
+            overwritten = whole_view(tensor, bases[id(tensor)])
+            if overwritten is not None:
+                found = composites(call, overwritten, None if spelled is None else spelled.kind)
+                self._composites.update(found)
+                self._origins.setdefault(overwritten.base.grad_fn, origin)
+                for node in found:
+                    self._suspects.pop(node, None)
+
+    def _is_live(self, tensor: Tensor) -> bool:
+        """Whether a tensor carries the signal: its gradient leads to the picture, and not to a tensor of its own."""
+        start = tensor.grad_fn
+        if start is None:
+            return False
+        stack = [start]
+        while stack:
+            node = stack[-1]
+            below = [source for source, _ in node.next_functions if source is not None]
+            waiting = [source for source in below if source not in self._depends] if node not in self._depends else []
+            if waiting:
+                stack += waiting
+            else:
+                self._depends.setdefault(stack.pop(), any(self._depends[source] for source in below))
+        return self._depends[start]
+
     def _is_live_memory(self, tensor: Tensor) -> bool:
         """Whether a tensor without a gradient lies in the memory of one that carries the signal."""
-        reference = self._live.get(tensor.untyped_storage().data_ptr())
-        owner = reference() if reference is not None else None
-        return tensor.grad_fn is None and owner is not None
+        owners = self._live.get(tensor.untyped_storage().data_ptr(), ())
+        return tensor.grad_fn is None and any(reference() is not None for reference in owners)
 
     def _escape(self, why: str) -> None:
         if self._escaped is None:
             self._escaped = next_sequence_number(), why
 
     def _note(self, nodes: set[Node], origin: Origin, call: Call, tainted: bool, spelled: Spelled | None) -> None:
+        shift = _shift(call)
         for node in nodes:
             self._origins.setdefault(node, origin)
+            if shift is not None:
+                self._shifts[node] = shift
             if spelled is not None:
                 if spelled.kind is not None:
                     self._composites[node] = Composite(spelled.kind, (spelled.source,))
@@ -215,6 +250,14 @@ class Sentinel(TorchFunctionMode):
                 self._suspects[node] = readers.RANDOM
             elif origin.name == "threshold" and call.argument(2, "value", 0) != 0:
                 self._suspects[node] = "what it puts below the threshold is not 0"
+
+
+def _shift(call: Call) -> float | None:
+    """The number that a call adds to a tensor."""
+    if call.name not in ("add", "__add__", "__radd__", "__iadd__") or call.keywords or len(call.arguments) != 2:
+        return None
+    numbers = [number for number in call.arguments if isinstance(number, int | float)]
+    return float(numbers[0]) if len(numbers) == 1 else None
 
 
 def _composite(call: Call) -> Composite | None:

@@ -145,7 +145,7 @@ class Pass:
             # The network gets a copy, so that one which changes its input in place does not meet a leaf.
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made, self._owned)
+            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made, self.picture, self._owned)
             self._wiring = Wiring(self._sentinel.notes())
             try:
                 with self.modules.watched(watch), self._sentinel:
