@@ -14,34 +14,20 @@ from twins import Operation
 X = torch.randn(2, 2, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("operation", [lambda x: x.mT, lambda x: (x + 1).transpose(2, 3) * 2], ids=["mT", "transpose"])
-def test_a_transposed_map_has_its_boxes_where_its_signals_are(operation):
-    """A unit's position is in its layer's own rows and columns, its boxes are in the picture's."""
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: x.mT, lambda x: (x + 1).transpose(2, 3) * 2, lambda x: (x + x).transpose(1, 3)],
+    ids=["mT", "rows and columns", "channels and columns"],
+)
+def test_a_layer_whose_rows_and_columns_changed_places_is_refused_not_turned(operation):
+    """Its boxes would be told of the wrong axes. What lies above it projects: see `test_laws_fields.py`."""
     net = Operation(operation)
-    (unit,) = project_units(net, X[:1], "last", [Unit(0, 1, (7, 1))])
-    assert unit.signal.nonzero().tolist() == [[1, 1, 7]]
-    assert unit.field == unit.reach == (1, 7, 1, 1)
+    with pytest.raises(pw.PixelwardError, match=r"layer 'last' of shape .* allowed: layers of maps \(channels, height"):
+        project_units(net, X[:1], "last", [Unit(0, 1, (1, 1))])
     traced = trace(net, X[:1], ["last"])
     one = torch.ones(1, dtype=torch.int64)
-    windows, boxes = project_hits(traced.plan, traced.targets["last"], one, torch.tensor([[7, 1]]), one - 1)
-    top, left, height, width = boxes[0]
-    pasted = torch.zeros_like(X[0])
-    pasted[:, top : top + height, left : left + width] = windows[0]
-    assert torch.equal(pasted, unit.signal)
-
-
-def test_hits_of_a_map_whose_channels_were_exchanged_with_columns():
-    net = Operation(lambda x: (x + x).transpose(1, 3))
-    traced = trace(net, X[:1], ["last"])
-    target = traced.targets["last"]
-    place = tuple(int(size) - 1 for size in target.activations.shape[1:])
-    (unit,) = project_units(net, X[:1], "last", [Unit(0, place[0], place[1:])])
-    hit = torch.tensor([place])
-    windows, boxes = project_hits(traced.plan, target, hit[:, 0], hit[:, 1:], torch.zeros(1, dtype=torch.int64))
-    top, left, height, width = boxes[0]
-    pasted = torch.zeros_like(X[0])
-    pasted[:, top : top + height, left : left + width] = windows[0]
-    assert torch.equal(pasted, unit.signal)
+    with pytest.raises(pw.PixelwardError, match="layer 'last' of shape"):
+        project_hits(traced.plan, traced.targets["last"], one, torch.tensor([[1, 1]]), one - 1)
 
 
 @pytest.mark.parametrize("rules", sorted(RULE_SETS))

@@ -289,7 +289,7 @@ def test_a_reader_reads_nothing_of_its_node_but_what_is_listed(name, monkeypatch
     monkeypatch.setattr(graph, "row_of", row_of)
     x = maps()
     out, picture = call(x), x.grad_fn.next_functions[0][0]
-    graph.read([(out.grad_fn, out.output_nr)], picture, graph.Notes({}, {}, {}, None, [(0, 1 << 62, None)]))
+    graph.read([(out.grad_fn, out.output_nr)], picture, graph.Notes({}, {}, {}, {}, None, [(0, 1 << 62, None)]))
     assert {n for n in seen if n.startswith("_saved_")} <= saved(names)
 
 

@@ -139,7 +139,7 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
         for number, (output, metadata) in enumerate(zip(outputs, node._input_metadata, strict=True)):
             if output is not None:
                 numbers[node, number] = output
-                values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes, step.followed))
+                values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes, step.followed, step.pictures))
         if step.function is CheckpointFunction:
             raise PixelwardError(
                 given="a re-entrant checkpoint, which hides what runs inside it",
@@ -221,6 +221,7 @@ def _step(
             for number, metadata in zip(outputs, node._input_metadata, strict=True)
         ),
         input_axes=tuple(None if index is None else values[index].axes for index in inputs),
+        input_pictures=tuple(None if index is None else values[index].pictures for index in inputs),
         kept=tuple(number == verdict.kept for number in range(len(inputs))),
         node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
         function=function or (origin and origin.function),
@@ -252,6 +253,7 @@ def _completed(step: Step, found: Fields) -> Step:
             **found,
             "axes": axes,
             "followed": followed,
+            "pictures": found["pictures"] if "pictures" in found else _pictures(step),
             "sees": sees,
             "reaches": reaches,
             "reason": step.reason or found.get("reason") or _REASONS.get(kind),
@@ -259,6 +261,15 @@ def _completed(step: Step, found: Fields) -> Step:
             "unfit": step.unfit or found.get("unfit"),
         },
     )
+
+
+def _pictures(step: Step) -> int | None:
+    """The axis of the pictures in an output of which the reader says nothing: where it was, if it can be told."""
+    for axis, shape in zip(step.input_pictures, step.input_shapes, strict=True):
+        if axis is not None and shape is not None:
+            stays = axis == 0 and step.made[:1] == shape[:1]
+            return axis if stays or step.made == shape else None
+    return None
 
 
 def _watched(sequence: int, spans: Sequence[tuple[int, int, Origin | None]]) -> tuple[bool, Origin | None]:
@@ -305,7 +316,7 @@ class Chain:
             signals = [arrived.get((node, number)) for number in range(len(node._input_metadata))]
             if all(signal is None for signal in signals):
                 continue
-            down = node(*signals)
+            down = node(*(signal if signal is None else signal.contiguous() for signal in signals))
             parts = down if isinstance(down, tuple) else (down,)
             for edge, part in zip(node.next_functions, parts, strict=False):
                 if edge[0] is None or part is None:

@@ -17,7 +17,6 @@ from pixelward.core.graph import read
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import path, reaches
 from pixelward.core.patterns import Edge
-from pixelward.core.plan import MAPS, Value
 from pixelward.core.sentinel import Counts, function_name
 from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError
@@ -113,7 +112,8 @@ class Survey:
             raise self._failure
         made_by_convolution = []
         for edge, addresses in self._addresses.items():
-            if nodes.row_of(edge[0])[0] == rules.CONVOLUTION and len(self._forward.shapes[addresses[0]]) == 4:
+            shape = self._forward.shapes[addresses[0]]
+            if nodes.row_of(edge[0])[0] == rules.CONVOLUTION and len(shape) == 4 and shape[0] == 1:
                 owner = next((a for a in addresses if a.function is None), addresses[0])
                 made_by_convolution.append(self._rectified.get(replace(owner, relu=True), edge))
         over = None if made_by_convolution else other_than_pictures(self._net)
@@ -168,22 +168,6 @@ class Survey:
             rectified.setdefault(edge, []).append(address)
         return [self._describe(edge, rectified.get(edge, [])) for edge in dict.fromkeys(edges)]
 
-    def _channel_axis(self, addresses: list[Address], value: Value, text: str) -> int:
-        """The channel is axis 1 of maps and vectors, and the last behind maps; anything else is refused."""
-        modules = [self._forward.net.get_submodule(a.module) for a in addresses if a.function is None]
-        last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
-            address.function in ("linear", "layer_norm") for address in addresses
-        )
-        axis, shape = channel_axis(value), value.shape[1:]
-        known = value.axes in (MAPS, (1, 2)) if len(shape) == 3 else len(shape) == 1
-        if not known or (last and len(shape) == 3 and not value.followed):
-            raise PixelwardError(
-                given=f"layer {text!r} of shape {shape}{', with its channels last' if last else ''}",
-                allowed="layers of maps (channels, height, width) or vectors (channels,)",
-                next_step="list the layers with `pixelward layers MODEL`",
-            )
-        return axis
-
     def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
         own = self._addresses[edge]
         owned = [address for address in own if address.function is None]
@@ -194,7 +178,7 @@ class Survey:
         number = self._numbers[edge]
         value = self.plan.values[number]
         refuse_other_axes(self._net, str(names[0]), value.shape, 1)
-        axis = self._channel_axis(own, value, str(names[0]))
+        axis = channel_axis(self._forward.net, value, str(names[0]), own)
         channels, *rest = value.shape[axis], *(n for at, n in enumerate(value.shape) if at not in (0, axis))
         field, refusal = field_of(self.plan, number), None
         try:

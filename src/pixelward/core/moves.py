@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pixelward.core import arrangements, rules
 from pixelward.core.plan import MAPS, POINTWISE, Axes, Geometry, Step
-from pixelward.core.readers import MIXES, Fields, Node, Reader, axis_of, pointwise, signed, whole_margins
+from pixelward.core.readers import MIXES, Fields, Node, Reader, axis_of, mixes, pointwise, signed, whole_margins
 
 
 def view(node: Node, step: Step) -> Fields:
@@ -48,8 +48,9 @@ def permutation(node: Node, step: Step) -> Fields:
         order[one], order[other] = order[other], order[one]
     else:
         order.reverse()
+    pictures = step.input_pictures[0]
     if order[0] != 0:
-        return {}
+        return {} if pictures is None else {"pictures": order.index(pictures)}
     found: Fields = {"undo": arrangements.Permuted(tuple(order))}
     if step.input_axes[0] is not None:
         rows, columns = step.input_axes[0]
@@ -109,8 +110,9 @@ def unbound(node: Node, step: Step) -> Fields:
 
 def stack(node: Node, step: Step) -> Fields:
     axis = axis_of(node._saved_dim, len(step.made))
+    pictures = next((own for own in step.input_pictures if own is not None), None)
     if axis == 0:
-        return {}
+        return {} if pictures is None else {"pictures": pictures + 1}
     found: Fields = {"undo": arrangements.Stacked(axis)}
     axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
     (own,) = axes if len(axes) == 1 else (None,)
@@ -144,7 +146,7 @@ def along_axes(node: Node, step: Step) -> Fields:
     rank, axes = len(step.made), step.input_axes[0]
     saved = getattr(node, "_saved_dims", None)
     over = {axis_of(axis, rank) for axis in (saved if saved is not None else (node._saved_dim,))}
-    if rank == 4 and (not over or 0 in over):
+    if not over or mixes(step, sorted(over)):
         return {"unfit": MIXES}
     if axes is None:
         return {}
@@ -219,8 +221,8 @@ def picked(node: Node, step: Step) -> Fields:
         over = [axis for axis, index in enumerate(node._saved_indices) if index is not None]
         if any(node._saved_indices[axis].dim() != 1 for axis in over):
             return {}
-    if 0 in over:
-        return {"unfit": MIXES} if rank == 4 else {}
+    if mixes(step, over):
+        return {"unfit": MIXES}
     if axes is None or len(over) != 1 or over[0] in axes:
         return {}
     return {"axes": axes, "sees": (POINTWISE,)}

@@ -58,12 +58,14 @@ class Value:
 
     axes: of rows and columns, (2, 3) in (N, C, H, W) and (1, 2) in (N, H, W, C); None where it holds no maps.
     followed: whether they were followed from the picture's, or are taken to be where four axes mostly have them.
+    pictures: the axis that counts the pictures of the batch, None where it was lost.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     axes: Axes | None = None
     followed: bool = True
+    pictures: int | None = 0
 
     @property
     def map(self) -> Pair | None:
@@ -81,7 +83,8 @@ class Step:
     sees: per input, what an output place depends on. reaches: per input, where a rule that keeps gates and statistics
     fixed sends the signal; None for an input that is kept fixed.
     geometry: of a convolution, pool or padding, or None where no window bounds it.
-    axes, followed: of rows and columns in the outputs; input_axes: in each input.
+    axes, followed: of rows and columns in the outputs; input_axes: in each input. pictures, input_pictures: likewise,
+    the axis of the pictures.
     kept: per input, whether it is a gate or a statistic, which the deconvnet keeps fixed.
     margins: (top, bottom, left, right) samples to add to the footprint of the output to get the input map; negative
     ones cut. Zero in a window.
@@ -113,6 +116,8 @@ class Step:
     kept: tuple[bool, ...] = ()
     axes: Axes | None = None
     followed: bool = True
+    input_pictures: tuple[int | None, ...] = ()
+    pictures: int | None = None
     sees: tuple[Geometry, ...] = ()
     reaches: tuple[Geometry | None, ...] = ()
     geometry: Geometry | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from pixelward.core import arrangements, rules
 from pixelward.core.moves import without
 from pixelward.core.plan import MAPS, Axes, Geometry, Step
-from pixelward.core.readers import MIXES, Fields, Node, axis_of, signed, windowed
+from pixelward.core.readers import MIXES, Fields, Node, axis_of, mixes, signed, windowed
 
 
 def max_pool(node: Node, step: Step) -> Fields:
@@ -148,8 +148,8 @@ def largest_over(node: Node, step: Step) -> Fields:
     saved = getattr(node, "_saved_dim", ())  # none: over all axes
     over = sorted({axis_of(axis, len(shape)) for axis in (saved if isinstance(saved, tuple) else (saved,))})
     over = over or list(range(len(shape)))
-    if 0 in over:
-        return {"unfit": MIXES} if len(shape) == 4 else {}
+    if mixes(step, over):
+        return {"unfit": MIXES}
     keep = bool(node._saved_keepdim)
     if hasattr(node, "_saved_indices"):
         index = node._saved_indices if keep else node._saved_indices.unsqueeze(over[0])
@@ -160,6 +160,7 @@ def largest_over(node: Node, step: Step) -> Fields:
         "winners": (winners,),
         "undo": arrangements.Summed(tuple(over), keep, 1.0),
         **reduced(axes, over, keep),
+        **_pictures_after(step, over, keep),
     }
 
 
@@ -179,12 +180,12 @@ def sum_over(node: Node, step: Step) -> Fields:
     shape, axes = step.input_shapes[0] or (), step.input_axes[0]
     saved = getattr(node, "_saved_dim", None)
     over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
-    if 0 in over:
-        return {"unfit": MIXES} if len(shape) == 4 else {}
+    if mixes(step, over):
+        return {"unfit": MIXES}
     keep = bool(getattr(node, "_saved_keepdim", False))
     count = math.prod(shape[axis] for axis in over)
     found: Fields = {"undo": arrangements.Summed(tuple(over), keep, 1 / count if step.kind != rules.LINEAR else 1.0)}
-    return {**found, **reduced(axes, over, keep)}
+    return {**found, **reduced(axes, over, keep), **_pictures_after(step, over, keep)}
 
 
 def reduction(node: Node, step: Step) -> Fields:
@@ -193,9 +194,17 @@ def reduction(node: Node, step: Step) -> Fields:
     saved = getattr(node, "_saved_dim", None)
     saved = saved if saved is None or isinstance(saved, tuple | list) else (saved,)
     over = sorted({axis_of(axis, len(shape)) for axis in saved} if saved else range(len(shape)))
-    if 0 in over:
-        return {"unfit": MIXES} if len(shape) == 4 else {}
-    return reduced(step.input_axes[0], over, bool(getattr(node, "_saved_keepdim", False)))
+    if mixes(step, over):
+        return {"unfit": MIXES}
+    keep = bool(getattr(node, "_saved_keepdim", False))
+    return {**reduced(step.input_axes[0], over, keep), **_pictures_after(step, over, keep)}
+
+
+def _pictures_after(step: Step, over: Sequence[int], keep: bool) -> Fields:
+    pictures = step.input_pictures[0]
+    if pictures is None or keep:
+        return {"pictures": pictures}
+    return {"pictures": pictures - sum(axis < pictures for axis in over)}
 
 
 def reduced(axes: Axes | None, over: Sequence[int], keep: bool) -> Fields:

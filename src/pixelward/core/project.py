@@ -125,6 +125,8 @@ def project_units(
     table = resolve(rules, unpool)
     traced = trace(net, pictures, [layer], table)
     target = traced.targets[layer]
+    if target.unclear is not None:
+        raise target.unclear
     chosen = [located(target.activations, unit, layer) for unit in units]
     activations = torch.stack([target.activations[index] for index in chosen])
     seeds = seeded(activations, seed)
@@ -159,6 +161,8 @@ def project_hits(
     (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as large.
     A plan of several pictures must call no nodes for that (`calls_nodes`).
     """
+    if target.unclear is not None:
+        raise target.unclear
     height, width = plan.values[0].shape[2:]
     activations = target.activations
     channels, positions, pictures = (t.to(activations.device) for t in (channels, positions, pictures))

@@ -31,19 +31,33 @@ def plain(node: Node, step: Step) -> Fields:
 def pointwise(node: Node, step: Step) -> Fields:
     """Every output place looks at its own place of each input; what is broadcast, at the one that it has."""
     made, axes, sees = step.made, None, []
+    found = _pictures_together(step)
     for shape, own in zip(step.input_shapes, step.input_axes, strict=True):
         if shape is None:
             sees.append(POINTWISE)
             continue
         if own is None:
-            return {}
+            return found
         there = own[0] + len(made) - len(shape), own[1] + len(made) - len(shape)
         if axes not in (None, there):
-            return {}
+            return found
         axes = there
         once = [shape[axis] == 1 and made[out] > 1 for axis, out in zip(own, there, strict=True)]
         sees.append(Geometry(stride=(0 if once[0] else 1, 0 if once[1] else 1)) if any(once) else POINTWISE)
-    return {"axes": axes, "sees": tuple(sees)}
+    return {**found, "axes": axes, "sees": tuple(sees)}
+
+
+def _pictures_together(step: Step) -> Fields:
+    """Where the pictures are after broadcasting; tensors that hold them on axes that do not meet are mixed."""
+    inputs = zip(step.input_pictures, step.input_shapes, strict=True)
+    there = {axis + len(step.made) - len(shape) for axis, shape in inputs if axis is not None and shape is not None}
+    return {"unfit": MIXES} if len(there) > 1 else {"pictures": next(iter(there), None)}
+
+
+def mixes(step: Step, over: Sequence[int]) -> bool:
+    """Whether some axes of the first input hold the pictures; where these were lost, the first axis may."""
+    pictures = step.input_pictures[0]
+    return 0 in over if pictures is None else pictures in over
 
 
 def windowed(step: Step, geometry: Geometry) -> Fields:
@@ -202,7 +216,7 @@ def instance_norm(inner: Node, step: Step) -> Fields:
 def _normed(node: Node, step: Step, over: Sequence[int], factors: Sequence[Tensor]) -> Fields:
     """A norm over some axes: a unit depends on all of these, but the signal stays at its place."""
     found = pointwise(node, step)
-    if found:
+    if "axes" in found:
         whole = found["axes"][0] in over, found["axes"][1] in over
         found["sees"] = (Geometry(whole=whole), *found["sees"][1:])
     kept = (POINTWISE, *[None] * (len(step.inputs) - 1))
@@ -276,7 +290,7 @@ def quotient(node: Node, step: Step) -> Fields:
 def overwritten(node: Node, step: Step) -> Fields:
     """A copy into a tensor: what was there before is gone, so the signal goes to the source alone."""
     found = pointwise(node, step)
-    return {**found, "reaches": (None, *found["sees"][1:]) if found else (None, WHOLE)}
+    return {**found, "reaches": (None, *found["sees"][1:]) if "sees" in found else (None, WHOLE)}
 
 
 def negation(node: Node, step: Step) -> Fields:
@@ -324,9 +338,8 @@ def addcmul(node: Node, step: Step) -> Fields:
     if step.kind == rules.STATISTIC:
         share = () if not step.kept[0] else (aligned(node._saved_value * as_tensor(constant), step),)
         return {**found, "factors": share}
-    if constant is None or (
-        found and constant.dim() and torch.Size(_spatial(constant, step, found["axes"])).numel() > 1
-    ):
+    wide = "axes" in found and constant is not None and constant.dim() > 0
+    if constant is None or (wide and torch.Size(_spatial(constant, step, found["axes"])).numel() > 1):
         return found
     weight = node._saved_value * constant.detach()
     return {**found, "undo": arrangements.Weighed((None, weight, weight))}

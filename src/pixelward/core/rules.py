@@ -7,6 +7,7 @@ normalisation are the paper's (section 2.1); the other rows of `DECONVNET` are s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,7 +52,8 @@ def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Autograd's own transpose of the step, whatever it is."""
     if step.node is None:
         raise LookupError(f"{step.operation} has no node left to call")
-    signals = _of_outputs(signal, step)
+    # torch's own batch norm is wrong on the way down for one picture whose signal lies with its channels last.
+    signals = tuple(s if s is None else s.contiguous() for s in _of_outputs(signal, step))
     arrived = next(s for s in signals if s is not None)
     made = next(shape for s, shape in zip(signals, step.output_shapes, strict=True) if s is not None)
     one_each = made is None or tuple(arrived.shape) == tuple(made)
@@ -84,7 +86,9 @@ def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ..
         return tuple(parts[index] for index in kept)
 
     given = [signals[index].unsqueeze(1) for index in present]  # type: ignore[union-attr]
-    down = torch.vmap(call)(*given)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # slower, and right
+        down = torch.vmap(call)(*given)
     parts: list[Tensor | None] = [None] * (max(kept) + 1)
     for index, part in zip(kept, down, strict=True):
         parts[index] = part.squeeze(1)

@@ -20,7 +20,7 @@ from pixelward.core.graph import Notes, Wiring, read
 from pixelward.core.nodes import operation
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.patterns import Edge
-from pixelward.core.plan import Plan, Value
+from pixelward.core.plan import MAPS, Plan, Value
 from pixelward.core.readers import Node
 from pixelward.core.rules import RuleSet
 from pixelward.core.sentinel import Sentinel
@@ -41,12 +41,14 @@ _RECTIFYING = frozenset({rules.RECTIFIER, rules.ACTIVATION})
 class Target:
     """A layer in a plan: the number of its value, and its activations, (N, C, h, w) or (N, C).
 
-    channels: the axis of the channels in the network's own tensor, 1 or the last.
+    channels: the axis of the channels in the network's own tensor, 1 or the last. unclear: why it cannot be told which
+    of its numbers are a unit's, or None.
     """
 
     value: int
     activations: Tensor
     channels: int = 1
+    unclear: PixelwardError | None = None
 
     def laid_out(self, signal: Tensor) -> Tensor:
         """A signal with its channels in front, (n, C, h, w), as the network's own tensor lies."""
@@ -94,17 +96,36 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str], table: Rul
     missing = [text for text, (edge, _) in found.items() if edge not in numbers]
     if missing:
         raise _constant(missing[0])
-    return Trace(plan, {text: _target(plan, numbers[edge], tensor) for text, (edge, tensor) in found.items()})
+    targets = {}
+    for text, (edge, tensor) in found.items():
+        value = plan.values[numbers[edge]]
+        try:
+            channels, unclear = channel_axis(forward.net, value, text, [wanted[text]]), None
+        except PixelwardError as error:
+            channels, unclear = 1, error
+        targets[text] = Target(numbers[edge], tensor.movedim(channels, 1), channels, unclear)
+    return Trace(plan, targets)
 
 
-def _target(plan: Plan, value: int, tensor: Tensor) -> Target:
-    channels = channel_axis(plan.values[value])
-    return Target(value, tensor.movedim(channels, 1), channels)
+def channel_axis(net: nn.Module, value: Value, text: str, addresses: Sequence[Address]) -> int:
+    """The axis that holds the channels: 1 of maps and vectors, and the last behind maps.
 
-
-def channel_axis(value: Value) -> int:
-    """The axis that holds the channels: 1, or the last where the maps are in front of it."""
-    return 3 if value.axes == (1, 2) and len(value.shape) == 4 else 1
+    Anything else is refused, and so are linear layers and layer norms behind which maps could not be followed.
+    """
+    names = {address.module for address in addresses if address.function is None and not address.relu}
+    modules = [module for name, module in net.named_modules() if name in names]
+    last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
+        address.function in ("linear", "layer_norm") for address in addresses
+    )
+    shape = value.shape[1:]
+    known = value.axes in (MAPS, (1, 2)) if len(shape) == 3 else len(shape) == 1
+    if not known or (last and len(shape) == 3 and not value.followed):
+        raise PixelwardError(
+            given=f"layer {text!r} of shape {shape}{', with its channels last' if last else ''}",
+            allowed="layers of maps (channels, height, width) or vectors (channels,)",
+            next_step="list the layers with `pixelward layers MODEL`",
+        )
+    return 3 if len(shape) == 3 and value.axes == (1, 2) else 1
 
 
 class Pass:
