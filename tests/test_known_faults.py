@@ -1,11 +1,14 @@
 """Faults that random networks once found, each in its smallest form."""
 
+import pickle
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import pixelward as pw
-from oracles import difference
+from oracles import difference, hooked
 from pixelward.core.project import Unit, project_hits, project_units
 from pixelward.core.rules import RULE_SETS
 from pixelward.core.trace import trace
@@ -55,8 +58,168 @@ def test_one_picture_equals_a_batch_below_a_channels_last_layer(rules):
 
 @pytest.mark.parametrize("operation", [lambda x: x + x.amax(1), lambda x: x * 2 - x.mean(1)], ids=["amax", "mean"])
 def test_a_map_that_lost_its_channels_is_not_spread_over_other_pictures(operation):
-    """(N, H, W) beside (N, C, H, W): picture n goes to channel n. One picture alone does no harm."""
-    with pytest.raises(pw.PixelwardError, match="mixes the pictures of a batch"):
-        project_units(Operation(operation), X, "last", [Unit(0, 0), Unit(1, 0)])
-    (unit,) = project_units(Operation(operation), X[:1], "last", [Unit(0, 0)])
-    assert unit.signal.any()
+    """(N, H, W) beside (N, C, H, W): picture n goes to channel n. One picture alone is refused as a batch is."""
+    for pictures in (X, X[:1]):
+        with pytest.raises(pw.PixelwardError, match="mixes the pictures of a batch"):
+            project_units(Operation(operation), pictures, "last", [Unit(0, 0)])
+
+
+class Between(nn.Module):
+    """Two convolutions of the picture, what is made of them, and a last convolution."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(3)
+        self.one, self.two, self.last = nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3), nn.Conv2d(4, 2, 1)
+        self.function = function
+        self.double()
+
+    def forward(self, x):
+        return self.last(self.function(self.one(x), self.two(x)))
+
+
+def written(change):
+    def function(y, z):
+        y = y * 1
+        return change(y, z)
+
+    return function
+
+
+def by_mask_in_place(y, z):
+    turned = y.permute(0, 2, 3, 1)
+    turned = turned.mul_(turned > 0)
+    return turned.permute(0, 3, 1, 2)
+
+
+def full_slice(y, z):
+    view = y[:]
+    view[view < 0] = 0
+    return y
+
+
+def without_mean(y, z):
+    view = y[:]
+    view -= view.mean(1, keepdim=True)
+    return y
+
+
+# What was once silently wrong: the network, and one that spells the same so that autograd needs no rule but ReLU's.
+EQUAL = {
+    "a copy's target gets nothing": (written(lambda y, z: y.copy_(z)), lambda y, z: z),
+    "all of a tensor assigned": (
+        written(lambda y, z: (y.__setitem__(..., F.avg_pool2d(y, 3, 1, 1)), y)[1]),
+        lambda y, z: F.avg_pool2d(y, 3, 1, 1),
+    ),
+    "a rectified copy": (written(lambda y, z: (y.__setitem__(slice(None), y.relu()), y)[1]), lambda y, z: y.relu()),
+    "a mask in place on a turned view": (written(by_mask_in_place), lambda y, z: y.relu()),
+    "a mask assigned in a full slice": (written(full_slice), lambda y, z: y.relu()),
+    "a full slice plus its own base": (written(lambda y, z: (y[:].add_(y), y)[1]), lambda y, z: y + y),
+    "a view plus itself": (
+        written(lambda y, z: (lambda v: v.add_(v, alpha=0.5))(y.view_as(y))),
+        lambda y, z: y * 1.5,
+    ),
+    "a mean taken from a full slice": (written(without_mean), lambda y, z: y - y.mean(1, keepdim=True).detach()),
+    "a mean taken by rsub": (
+        lambda y, z: torch.rsub(y.mean(1, keepdim=True), y),
+        lambda y, z: y - y.mean(1, keepdim=True).detach(),
+    ),
+    "half a mean taken by lerp": (
+        lambda y, z: torch.lerp(y, y.mean(1, keepdim=True).expand_as(y), 0.5),
+        lambda y, z: 0.5 * y + 0.5 * y.mean(1, keepdim=True).detach(),
+    ),
+    "the gate of -x": (lambda y, z: y * torch.sigmoid(-y), lambda y, z: y * torch.sigmoid(-y).detach()),
+    "the tanh of a rectified tensor": (
+        lambda y, z: y.relu() * torch.tanh(y.relu()),
+        lambda y, z: y.relu() * torch.tanh(y.relu()).detach(),
+    ),
+    "tanh less one": (lambda y, z: y * (torch.tanh(y) - 1), lambda y, z: y * (torch.tanh(y) - 1).detach()),
+    "a sigmoid by hand": (lambda y, z: y * (1 / (1 + torch.exp(-z))), lambda y, z: y * z.sigmoid().detach()),
+    "a hard sigmoid by hand": (
+        lambda y, z: y * F.relu6(z + 3) / 6,
+        lambda y, z: y * F.hardsigmoid(z).detach(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("function", "plain"), EQUAL.values(), ids=EQUAL)
+def test_what_was_once_wrong_is_right(function, plain):
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    net, other = Between(function), Between(plain)
+    (unit,) = project_units(net, x, "last", [Unit(0, 1, (2, 3))], seed="one")
+    expected = hooked(other, x, other.last, 1, (2, 3), "deconvnet", 1.0)
+    assert expected.any()
+    assert difference(unit.signal, expected) < 1e-10
+
+
+def with_a_gradient_of_its_own(y, z):
+    weight = torch.ones(4, 1, 1, dtype=y.dtype, requires_grad=True)
+    return y * ((y.detach() > 0) * weight)
+
+
+def under_a_dead_view(y, z):
+    y.flatten(1).shape  # noqa: B018, the view is made and dropped
+    y.data.clamp_(min=0)
+    return y
+
+
+def part_by_mask(y, z):
+    y = y * 1
+    half = y[:, :2]
+    half[half < 0] = 0
+    return y
+
+
+MIXES = "mixes the pictures of a batch"
+REFUSED = {
+    "a tensor with a gradient of its own": (with_a_gradient_of_its_own, "does not follow"),
+    "a fresh leaf": (
+        lambda y, z: y * ((y.detach() > 0).double().requires_grad_() * 1.0),
+        "does not follow",
+    ),
+    "new_tensor": (lambda y, z: y * y.new_tensor((y > 0).double()), "does not follow|read in Python"),
+    "full_like": (lambda y, z: y * torch.full_like(y, y.detach().abs().mean()), "does not follow|read in Python"),
+    "pickled": (lambda y, z: y * pickle.loads(pickle.dumps(y > 0)), "read in Python"),
+    "data under a dead view": (under_a_dead_view, "changed by clamp"),
+    "a star with its bias apart": (
+        lambda y, z: F.relu6(y + torch.ones(4, 1, 1, dtype=y.dtype)) * z,
+        "neither is a gate",
+    ),
+    "a star": (lambda y, z: y * F.relu6(y), "neither is a gate"),
+    "divided by a sigmoid's denominator": (lambda y, z: y / (1 + torch.exp(-z)), "divisor carry the signal"),
+    "a part by a mask": (part_by_mask, "does not follow|changed in place"),
+    "a constant that was overwritten": (
+        lambda y, z: (lambda k: (torch.maximum(y, k), k.add_(1))[0])(torch.ones(4, 1, 1, dtype=y.dtype)),
+        "overwritten in place later",
+    ),
+    "an integer mask turned round": (lambda y, z: y * ~((y <= 0).int()), "does not follow"),
+    "statistics of the batch": (
+        lambda y, z: y * (z.mean((2, 3)) - z.mean((2, 3)).mean(0)).sigmoid()[:, :, None, None],
+        MIXES,
+    ),
+    "a gate over the batch": (lambda y, z: y * z.mean((2, 3)).softmax(0)[:, :, None, None], MIXES),
+    "the batch on another axis": (lambda y, z: y - y.transpose(0, 1).mean(1, keepdim=True).transpose(0, 1), MIXES),
+    "the batch among the channels": (lambda y, z: y + y.flatten(0, 1).mean(0), MIXES),
+}
+
+
+@pytest.mark.parametrize(("function", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_was_once_silently_wrong_is_refused(function, words):
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    for rules in ("deconvnet", "guided"):
+        with pytest.raises(pw.PixelwardError, match=words):
+            project_units(Between(function), x, "last", [Unit(0, 1)], rules=rules)
+
+
+def test_a_linear_layer_behind_maps_that_could_not_be_followed_is_refused_by_project_too():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lin = nn.Conv2d(2, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.lin(y.flatten(2).transpose(1, 2).reshape(1, *y.shape[2:], 4))
+
+    with pytest.raises(pw.PixelwardError, match=r"layer 'lin' of shape \(6, 6, 5\), with its channels last"):
+        pw.project(Tokens(), torch.randn(2, 8, 8), layer="lin", channel=1)

@@ -52,13 +52,15 @@ class Origin:
 class Composite:
     """One function made of several nodes, taken as one step: its kind and the tensors that entered it.
 
-    reader: what the step needs of the node called `inner` among them, or of the last one.
+    reader: what the step needs of the node called `inner` among them, or of the last one. view: the view through which
+    the first input was seen, if it was.
     """
 
     kind: str
     inputs: tuple[Edge, ...]
     reader: Reader = pointwise
     inner: str | None = None
+    view: Edge | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ class Wiring:
         composite = self.composite(node)
         if composite is not None:
             added = composite.kind == rules.ADDITION and len(composite.inputs) == 2
-            statistic = added and self.patterns.is_statistic(composite.inputs[1], composite.inputs[0])
+            statistic = added and any(
+                edge is not None and self.patterns.is_statistic(composite.inputs[1], edge)
+                for edge in (composite.inputs[0], composite.view)
+            )
             return Verdict(rules.STATISTIC, kept=1) if statistic else Verdict(composite.kind)
         return self.patterns.verdict(node) or Verdict(row_of(node)[0])
 

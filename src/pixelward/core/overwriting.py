@@ -67,7 +67,7 @@ def composites(call: Call, found: Overwritten, spelled: str | None = None) -> di
     if call.name in _SUMS and not turned and len(call.entered) == 2:
         sign = _SUMS[call.name] * float(call.keywords.get("alpha", 1))
         inputs = (found.before, call.entered[1])
-        return dict.fromkeys((view, base), Composite(rules.ADDITION, inputs, _added((1.0, sign))))
+        return dict.fromkeys((view, base), Composite(rules.ADDITION, inputs, _added((1.0, sign)), view=call.entered[0]))
     return {}
 
 

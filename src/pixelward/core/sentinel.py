@@ -47,7 +47,7 @@ _FORM = frozenset(
     "size shape ndim dim ndimension stride storage_offset numel nelement element_size itemsize nbytes dtype device "
     "layout get_device type is_contiguous is_floating_point is_complex is_signed is_sparse is_quantized is_cuda is_cpu "
     "is_meta is_leaf is_inference is_same_size is_tensor is_pinned is_shared requires_grad requires_grad_ grad_fn "
-    "output_nr _version names has_names data_ptr untyped_storage storage register_hook retain_grad __len__ __repr__ "
+    "output_nr _version names has_names data_ptr register_hook retain_grad __len__ __repr__ "
     "__dir__ __hash__ __deepcopy__ can_cast result_type broadcast_shapes "
     "_backward_hooks is_mkldnn is_nested is_xpu is_mps is_neg is_conj _is_view _base".split()
 )
