@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from run_zoo import LINES, ROOT, read  # first: it finds tests/zoo
+from run_zoo import LINES, ROOT, digest, read  # first: it finds tests/zoo
 
 from pixelward.core import rules
 from zoo.judge import COMPARED, EXACT
@@ -73,15 +73,31 @@ def page(lines: Iterable[Record]) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def code_of(records: Sequence[Record]) -> str:
+    """Whether the code that stands here judged the networks, or an earlier state of it."""
+    current = sum(record["code"] == digest() for record in records)
+    if current == len(records):
+        return f"All {current} networks were judged by the code that stands here."
+    return (
+        f"{current} of {len(records)} networks were judged by the code that stands here, the others by an earlier "
+        "state of it; `make zoo` judges those again."
+    )
+
+
 def introduction(records: Sequence[Record]) -> str:
     versions = "; ".join(
         sorted({", ".join(f"{name} {number}" for name, number in record["versions"].items()) for record in records})
     )
+    minutes = sum(record.get("seconds", 0) for record in records) / 60
+    memory = max((record.get("gibibytes", 0) for record in records), default=0)
     return f"""# The zoo
 
 Other people's networks, each projected by Pixelward and by an oracle that shares no code with it. `make zoo` runs them
 (a process for each; it goes on where it was interrupted) and writes this page.
-Versions: {versions}.
+Versions: {versions}. {code_of(records)}
+
+One process on one thread took {minutes:.0f} minutes for all, on cores that other work shared, and at most {memory:.0f}
+GiB for one network.
 
 **What ran.** Every classification network of torchvision, and of timm at least one small member of every model file;
 random weights (seed 0), random norm statistics, layer scales and zero-initialised weights drawn anew at order 1, one
@@ -91,7 +107,8 @@ random picture of 64 pixels a side unless a network wants more, float64, evaluat
 projects; in {COMPARED} layers from the first to the last, and in the output, the strongest unit whose signal is not
 zero projects as the oracle says, within {EXACT:.0e} of the largest number; three units of each of these layers project
 in their windows as on the whole picture; a picture projects in a batch as alone; a scan sees the same bits as a trace;
-no hook, flag, gradient, buffer, parameter or module of the network is another than before.
+no hook, flag, gradient, buffer, parameter or module of the network is another than before. (Torch runs recurrent layers
+by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for.)
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain
