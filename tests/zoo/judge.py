@@ -212,7 +212,8 @@ class Judged:
             place = self.places[address]
             tensor = reference.found[address].movedim(traced.targets[address].channels, 1)
             expected = reference.project(tensor, place, float(values[place]))
-            self._wrong(f"the reference is zero for {name}", not expected.any())
+            silent = float(values[place]) == 0  # as may happen to all of a few rectified units with random weights
+            self._wrong(f"the reference is zero for {name}", not (expected.any() or silent))
             worst = max(worst, self._compare(name, signals[address], expected))
         return worst
 
