@@ -337,3 +337,27 @@ def test_a_whole_tensor_changed_in_place_through_a_view_is_followed(activation):
         assert other.any()
         assert difference(one, other) < 1e-12
     assert [layer.address for layer in layers(in_place, size=(16, 16))] == ["conv:relu", "last"]
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training a picture's branch is dropped or scaled, in evaluation it is left alone."""
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        kept = torch.bernoulli(torch.full((len(x), 1, 1, 1), 0.5, dtype=x.dtype))
+        return x * kept / 0.5
+
+
+def test_stochastic_depth_in_evaluation_leaves_its_branch_alone():
+    class Residual(nn.Module):
+        def __init__(self, drop):
+            super().__init__()
+            self.conv, self.drop, self.last = nn.Conv2d(3, 3, 3, padding=1), drop, nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.last(x + self.drop(torch.relu(self.conv(x))))
+
+    dropping, plain = seeded(lambda: Residual(DropPath())), seeded(lambda: Residual(nn.Identity()))
+    assert torch.equal(signal(dropping, X[:1], "last"), signal(plain, X[:1], "last"))
+    assert signal(plain, X[:1], "last").any()
