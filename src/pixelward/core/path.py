@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from pixelward.core.fields import Extent, extents
 from pixelward.core.plan import Geometry, Plan, Step
 from pixelward.core.rules import Rule, RuleSet, autograd, lacks, needs_node, rule_for, sent
+from pixelward.errors import PixelwardError
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,32 +21,78 @@ class Crossing:
     sent: tuple[Geometry | None, ...]
 
 
-def path(plan: Plan, value: int, rules: RuleSet) -> list[Crossing]:
-    """The steps that a signal starting at `value` crosses, consumers first.
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """A step that the signal meets, the error that says why it cannot cross it, and where a rule would send it."""
 
-    Gates and statistics that a rule keeps fixed get no signal, so what is only below them is not on the path; a rule
-    set that differentiates them may cross whatever they are made of. Raises PixelwardError for a step without a rule,
-    and for one below that makes the layer unfit.
+    step: Step
+    error: PixelwardError
+    sent: tuple[Geometry | None, ...]
+
+
+Met = Crossing | Refusal
+Judge = Callable[[Step], tuple[Met, Met]]
+
+
+def judge(rules: RuleSet) -> Judge:
+    """Of a step, what a signal meets at it, and what within a gate or statistic; each step is judged once."""
+
+    @cache
+    def judged(step: Step) -> tuple[Met, Met]:
+        met: Met
+        try:
+            rule = rule_for(step, rules)
+            met = Crossing(step, rule, sent(step, rule))
+        except PixelwardError as error:  # a rule for it would keep fixed what others keep
+            met = Refusal(step, error, step.reaches)
+        unfit = step.unfit is not None and isinstance(met, Refusal)
+        differentiated = not unfit and (step.gates or lacks(step, rules))
+        return met, Crossing(step, autograd, sent(step, autograd)) if differentiated else met
+
+    return judged
+
+
+def walk(plan: Plan, values: Iterable[int], judged: Judge, *, past: bool = False) -> Iterator[Met]:
+    """What signals that start at some values meet, consumers first: steps that they cross, and refusals.
+
+    Gates and statistics that a rule keeps fixed get no signal, so what is only below them is not met; a rule set that
+    differentiates them may cross whatever they are made of. What makes all above it unfit is met also beside the way.
+    past: whether the way goes on below a refusal, as it would if there were a rule.
     """
-    below, crossed, own = {value}, {value}, {value}  # own: crossed, and not only within what a deconvnet keeps fixed
-    crossings = []
-    for step in plan.below(value):
-        if not any(output in below for output in step.outputs):
+    below: set[int | None] = set(values)
+    crossed, own = set(below), set(below)  # own: crossed, and not only within what a deconvnet keeps fixed
+    for step in reversed(plan.steps):
+        if below.isdisjoint(step.outputs):
             continue
-        below.update(number for number in step.inputs if number is not None)
-        if step.unfit is not None:
-            rule_for(step, rules)
-        if not any(output in crossed for output in step.outputs):
+        below.update(step.inputs)
+        below.discard(None)  # a constant, or an output that nobody uses
+        on_the_way = not crossed.isdisjoint(step.outputs)
+        if not on_the_way and step.unfit is None:
             continue
-        apart = not any(output in own for output in step.outputs)
-        rule = autograd if apart and (step.gates or lacks(step, rules)) else rule_for(step, rules)
-        crossing = Crossing(step, rule, sent(step, rule))
-        crossings.append(crossing)
-        for number, kept, geometry in zip(step.inputs, step.kept, crossing.sent, strict=True):
+        apart = own.isdisjoint(step.outputs)
+        met = judged(step)[apart]
+        refused = isinstance(met, Refusal)
+        if on_the_way or refused:
+            yield met
+        if not on_the_way or (refused and not past):
+            continue
+        for number, kept, geometry in zip(step.inputs, step.kept, met.sent, strict=True):
             if number is not None and geometry is not None:
                 crossed.add(number)
                 if not apart and not kept:
                     own.add(number)
+
+
+def path(plan: Plan, value: int, rules: RuleSet) -> list[Crossing]:
+    """The steps that a signal starting at `value` crosses, consumers first (see `walk`).
+
+    Raises PixelwardError for a step without a rule, and for one below that makes the layer unfit.
+    """
+    crossings = []
+    for met in walk(plan, [value], judge(rules)):
+        if isinstance(met, Refusal):
+            raise met.error
+        crossings.append(met)
     return crossings
 
 
