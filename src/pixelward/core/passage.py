@@ -154,14 +154,17 @@ def run(net: nn.Module, pictures: Tensor) -> None:
     except PixelwardError:
         raise
     except Exception as error:
+        kind = other_than_pictures(net)
+        if kind is not None:
+            raise PixelwardError(
+                given=f"a network over {kind}, which did not take a picture tensor of shape {tuple(pictures.shape)}",
+                allowed="networks over pictures, (N, C, H, W)",
+                next_step="use a network whose convolutions are nn.Conv2d",
+            ) from error
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         allowed = "pictures that the network takes as its one input"
         next_step = "give the size and the channels that it was built for (--size, --channels)"
-        kind = other_than_pictures(net)
-        if kind is not None:
-            allowed = f"networks over pictures; this one is over {kind}"
-            next_step = "use a network whose convolutions are nn.Conv2d"
-        elif "modified inplace" in said or "in-place operation" in said:
+        if "modified inplace" in said or "in-place operation" in said:
             allowed = "networks that can run while gradients are recorded"
             next_step = "set inplace=False in the operation that changes a part of a tensor"
         raise PixelwardError(
