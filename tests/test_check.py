@@ -116,7 +116,7 @@ def test_the_papers_network_and_a_softmax_that_no_layer_lies_above():
     assert (first.reach.rows.size, second.reach.rows.size) == (5, 17)
     assert (report.projectable, report.refused) == (report.layers, ())
     assert str(report) == (
-        "All 2 layers can be projected exactly, in windows of the picture. "
+        "Both layers can be projected exactly, in windows of the picture. "
         "Everything that the signal crosses is the paper's own or an exact transpose."
     )
     assert repr(report) == f"<Report on Sequential: {report}>"
@@ -168,10 +168,68 @@ def test_layers_above_an_attention_are_refused_by_name_and_those_below_are_not()
     obstacle = report.obstacles[0]
     assert obstacle.reason in report.refused[0].refusal
     assert obstacle.remedy in report.refused[0].refusal
-    assert obstacle.remedy.startswith("choose a layer below it, or name the factor to keep fixed: rules=")
+    assert obstacle.remedy == 'choose a layer below it, or use rules="gradient"'
+    assert report.obstacles == (obstacle,)  # the softmax makes the weights of the products
     assert str(report).startswith(
-        "3 of 5 layers can be projected exactly, in windows of the picture. The signal cannot cross bmm (2 of them, "
-        f"the first in '4'): {obstacle.reason}; 2 layers lie above it. 1 operation is a stated extension of the paper"
+        "3 of 5 layers can be projected exactly, in windows of the picture. The signal cannot cross bmm and softmax (3 "
+        f"of them, the first in '4'): {obstacle.reason}; 2 layers lie above it. 1 operation is a stated extension of "
+    )
+
+
+class Heads(nn.Module):
+    """torch's own attention, over the places of a map."""
+
+    def __init__(self, channels, *, need_weights):
+        super().__init__()
+        self.heads, self.need_weights = nn.MultiheadAttention(channels, 2, batch_first=True), need_weights
+
+    def forward(self, x):
+        places = x.flatten(2).transpose(1, 2)
+        found = self.heads(places, places, places, need_weights=self.need_weights)[0]
+        return found.transpose(1, 2).view_as(x)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_torchs_own_attention_is_one_obstacle_whatever_it_is_made_of(need_weights):
+    net = nn.Sequential(nn.Conv2d(3, 8, 5, 4), Heads(8, need_weights=need_weights), nn.Conv2d(8, 2, 1)).eval()
+    (obstacle,) = pw.check(net, size=(16, 16)).obstacles
+    assert obstacle.place.startswith("multi_head_attention_forward ")
+    assert obstacle.reason == "attention: what it multiplies with is computed from the picture"
+    assert obstacle.remedy == 'choose a layer below it, or use rules="gradient"'
+
+
+def test_a_softmax_outside_an_attention_is_an_obstacle_of_its_own():
+    net = nn.Sequential(attentive(), nn.Softmax(1)).eval()
+    products, softmax = pw.check(net, size=SIZE).obstacles
+    assert (products.place, softmax.place) == ("bmm and softmax (3 of them, the first in '0.4')", "softmax in '1'")
+    assert softmax.remedy.endswith("torch.softmax: my_rule}")
+
+
+def test_the_softmax_of_an_attention_is_an_obstacle_of_its_own_where_it_is_a_layer():
+    class Weighed(nn.Module):
+        def forward(self, x):
+            places = x.flatten(2)[:, None]
+            return (torch.softmax(places @ places.mT, -1) @ places).view_as(x)
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Weighed(), nn.Conv2d(4, 2, 1)).eval()
+    assert [each.place for each in pw.check(net, size=(8, 8)).obstacles] == [
+        "matmul and softmax (3 of them, the first in '1')"
+    ]
+    products, softmax = pw.check(net, size=(8, 8), all_layers=True).obstacles
+    assert (softmax.place, softmax.blocks) == ("softmax in '1'", ("1/softmax#1",))
+    assert products.operations[0].operation == "matmul"
+
+
+def test_a_mask_that_autograd_does_not_follow_is_told_how_to_spell_it():
+    class Masked(nn.Sequential):
+        def forward(self, x):
+            below = self[0](x)
+            return self[1](below * (below.detach() > 0))
+
+    (obstacle,) = pw.check(Masked(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)), size=SIZE).obstacles
+    assert obstacle.remedy == (
+        'choose a layer below it, or use rules="gradient"; a mask is followed where it is x > 0 of the tensor x that '
+        "it masks, not of x.detach() or x.data"
     )
 
 
@@ -195,8 +253,7 @@ def test_a_users_own_rule_is_accepted_and_said_to_be_one():
     assert ways(report)[1] == ("2", False, "exp needs autograd's node", None)
     assert report.rules == "own"
     assert str(report) == (
-        "All 2 layers can be projected exactly: 1 in windows of the picture, 1 on the whole picture, which takes "
-        "longer."
+        "Both layers can be projected exactly: 1 in windows of the picture, 1 on the whole picture, which takes longer."
     )
 
 
@@ -251,6 +308,14 @@ def test_what_makes_every_layer_above_it_unfit_is_an_obstacle_wherever_it_stands
     assert net.training
 
 
+@pytest.mark.parametrize("make", [nn.Dropout, nn.RReLU, lambda: nn.BatchNorm2d(4)])
+def test_what_is_refused_in_training_mode_is_told_to_leave_it(make):
+    report = pw.check(nn.Sequential(nn.Conv2d(3, 4, 3), make(), nn.Conv2d(4, 2, 1)), size=SIZE)
+    (obstacle,) = report.obstacles
+    assert obstacle.remedy == "choose a layer below it, or call eval() first"
+    assert report.layers[-1].refusal.endswith(obstacle.remedy)
+
+
 def test_a_network_without_convolutions_has_no_default_layer():
     report = pw.check(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2)), size=(8, 8))
     assert report.layers == ()
@@ -261,6 +326,8 @@ def test_one_layer_is_one_layer():
     assert str(pw.check(nn.Conv2d(3, 4, 3), size=(8, 8))).startswith("Its one layer can be projected exactly, in win")
     net = nn.Sequential(Exponential(), nn.Conv2d(3, 4, 3))
     assert str(pw.check(net, size=(8, 8))).startswith("Its one layer cannot be projected. The signal cannot cross exp")
+    net.append(nn.Conv2d(4, 2, 1))
+    assert str(pw.check(net, size=(8, 8))).startswith("Neither of its two layers can be projected. The signal")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +335,9 @@ def test_one_layer_is_one_layer():
     [
         (lambda: torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, *SIZE)), "scripted or traced"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2)), "forward failed"),
-        (lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3)), "a network over sequences"),
+        (lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3)), "^given: a network over sequences - "),
+        (lambda: nn.Conv1d(3, 4, 3), r"^given: a network over sequences, which did not take .* \(1, 3, 32, 32\) - "),
+        (lambda: nn.Conv3d(3, 4, 3), "^given: a network over volumes, which did not take a picture tensor of shape"),
     ],
 )
 def test_only_a_network_that_cannot_be_watched_is_an_error(net, words):

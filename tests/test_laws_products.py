@@ -100,10 +100,16 @@ def test_a_saturation_on_the_signals_way_is_refused_and_has_a_gradient(operation
         assert difference(unit.signal, own_gradient(operation, unit.position)) < 1e-7
 
 
-@pytest.mark.parametrize(("operation", "words"), (PRODUCTS | ATTENTIONS).values(), ids=PRODUCTS | ATTENTIONS)
-def test_a_product_of_two_signals_is_refused_with_the_way_to_name_a_factor(operation, words):
-    remedy = r"choose a layer below it, or name the factor to keep fixed: rules=\{\*\*pw.DECONVNET, pw.PRODUCT: pw.keep"
-    with pytest.raises(pw.PixelwardError, match=f"which the signal has to cross: .*{words}.*{remedy}"):
+KEEP = r"name the factor to keep fixed: rules=\{\*\*pw.DECONVNET, pw.PRODUCT: pw.keep_fixed\(0\)\}"
+REFUSALS = {name: (*case, KEEP) for name, case in PRODUCTS.items()} | {
+    name: (*case, 'use rules="gradient"') for name, case in ATTENTIONS.items()
+}
+
+
+@pytest.mark.parametrize(("operation", "words", "remedy"), REFUSALS.values(), ids=REFUSALS)
+def test_a_product_of_two_signals_is_refused_with_what_helps_and_has_a_gradient(operation, words, remedy):
+    told = f"which the signal has to cross: .*{words}.*next step: choose a layer below it, or {remedy}$"
+    with pytest.raises(pw.PixelwardError, match=told):
         project_units(Operation(operation), x[:1], "last", [Unit(0, 0)])
     (unit,) = project_units(Operation(operation), x[:1], "last", [Unit(0, 0)], rules="gradient", seed="one")
     assert difference(unit.signal, own_gradient(operation, unit.position)) < EXACT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -27,6 +27,7 @@ from pixelward.core.layers import Survey
 from pixelward.core.path import Crossing, Judge, Met, Refusal, judge, reaches, walk
 from pixelward.core.patterns import Edge
 from pixelward.core.plan import Plan, Step
+from pixelward.core.remedies import ATTENTION, WEIGHTS, family
 from pixelward.core.rules import DECONVNET, RuleSet, needs_node, resolve
 from pixelward.errors import PixelwardError
 
@@ -81,6 +82,10 @@ def _operations(
             ways[each.step] = REFUSED, _reason(each.step), each.error.next_step
         else:
             ways[each.step] = _how(each, table), None, None
+    blocking = set().union(*blocked.values())
+    for softmax, product in _softmaxes([each.step for each in met if isinstance(each, Refusal)]):
+        if softmax not in blocking:  # it is in nobody's way but behind the products
+            ways[softmax] = REFUSED, WEIGHTS, ways[product][2]
     found: dict[tuple[str, str, str, str | None, str | None], list[Step]] = {}
     for step in plan.steps:
         if step.function is None and step.kind == table_of_rules.IDENTITY and 0 in step.inputs:
@@ -104,6 +109,14 @@ def _operations(
 
 def _reason(step: Step) -> str:
     return step.unfit or step.refusal or step.reason or "no row of the table of rules names it"
+
+
+def _softmaxes(refused: Sequence[Step]) -> Iterator[tuple[Step, Step]]:
+    """The softmaxes between two products of one attention, each with the product above it. refused: from above."""
+    for above, step, below in zip(refused, refused[1:], refused[2:], strict=False):
+        around = {family(_reason(product)) for product in (above, below)}
+        if step.operation == "softmax" and around == {ATTENTION} and above.where == below.where:
+            yield step, above
 
 
 def _how(crossing: Crossing, table: RuleSet) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pixelward.core.fields import Extent
+from pixelward.core.remedies import family
 from pixelward.words import counted, listed
 
 # How the signal crosses an operation. The first three are the deconvnet's.
@@ -67,7 +68,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """All operations that are refused for one reason and with one remedy, the first that runs in front."""
+    """All operations that are refused for one reason and with one remedy, the first that runs in front.
+
+    The parts of an attention count as one, for the reason of the first.
+    """
 
     operations: tuple[Operation, ...]
     reason: str
@@ -81,7 +85,7 @@ class Obstacle:
     @property
     def place(self) -> str:
         """What is met, and where: `softmax in 'head'`; of several, where the first is."""
-        names = listed([operation.operation for operation in self.operations])
+        names = listed(list(dict.fromkeys(operation.operation for operation in self.operations)))
         count = sum(operation.count for operation in self.operations)
         where = repr(self.operations[0].where) if self.operations[0].where else "the network itself"
         return f"{names} in {where}" if count == 1 else f"{names} ({count} of them, the first in {where})"
@@ -153,12 +157,13 @@ class Report:
     @property
     def obstacles(self) -> tuple[Obstacle, ...]:
         """What is refused, by reason; what keeps most layers of the report from being projected comes first."""
-        found: dict[tuple[str, str], list[Operation]] = {}
+        found: dict[tuple[str, str], Obstacle] = {}
         for operation in self.operations:
-            if operation.reason is not None and operation.remedy is not None:
-                found.setdefault((operation.reason, operation.remedy), []).append(operation)
-        obstacles = [Obstacle(tuple(own), *why) for why, own in found.items()]
-        return tuple(sorted(obstacles, key=lambda obstacle: -len(obstacle.blocks)))
+            reason, remedy = operation.reason, operation.remedy
+            if reason is not None and remedy is not None:
+                known = found.get((family(reason), remedy), Obstacle((), reason, remedy))
+                found[family(reason), remedy] = replace(known, operations=(*known.operations, operation))
+        return tuple(sorted(found.values(), key=lambda obstacle: -len(obstacle.blocks)))
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -190,10 +195,11 @@ def _of_layers(report: Report) -> str:
         return "It has no convolution over pictures, so there is no layer to list unless all are asked for."
     windows = sum(layer.windows for layer in report.projectable)
     if not possible:
-        return f"None of its {number} layers can be projected." if number > 1 else "Its one layer cannot be projected."
-    which = ("All" if possible == number else f"{possible} of") + f" {number} layers"
-    if number == 1:
-        which = "Its one layer"
+        none = {1: "Its one layer cannot", 2: "Neither of its two layers can"}
+        return none.get(number, f"None of its {number} layers can") + " be projected."
+    which = f"{possible} of {number} layers"
+    if possible == number:
+        which = {1: "Its one layer", 2: "Both layers"}.get(number, f"All {number} layers")
     if windows == possible:
         return f"{which} can be projected exactly, in windows of the picture."
     if not windows:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelward.core import unpooling
+from pixelward.core import remedies, unpooling
 from pixelward.core.plan import MAPS, Axes, Geometry, Margins, Step
 from pixelward.errors import PixelwardError
 
@@ -417,8 +417,9 @@ def rule_for(step: Step, rules: RuleSet) -> Rule:
 
 
 def _remedy(step: Step) -> str:
-    if step.unfit or step.refusal:
-        return 'use rules="gradient"'
+    refusal = step.unfit or step.refusal
+    if (known := remedies.remedy(refusal or step.reason)) or refusal:
+        return known or remedies.GRADIENT
     if step.kind == PRODUCT:
         return "name the factor to keep fixed: rules={**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}"
     return f"add a rule: rules={{**pw.DECONVNET, {rule_key(step)}: my_rule}}"
