@@ -113,6 +113,15 @@ class Wiring:
             return Verdict(rules.STATISTIC, kept=1) if statistic else Verdict(composite.kind)
         return self.patterns.verdict(node) or Verdict(row_of(node)[0])
 
+    def is_bounded_gate(self, node: Node) -> bool:
+        """Whether a clamp is a hard sigmoid where it ends in a gate."""
+        if operation(node) not in BOUNDED:
+            return False
+        try:
+            return self.patterns.is_gate((node, 0))
+        except RuntimeError:  # its bounds were overwritten in place
+            return False
+
     def inputs(self, node: Node) -> Sequence[Edge]:
         composite = self.composite(node)
         return node.next_functions if composite is None else composite.inputs
@@ -230,7 +239,7 @@ def _step(
         kept=tuple(number == verdict.kept for number in range(len(inputs))),
         node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
         function=function or (origin and origin.function),
-        gates=operation(node) in BOUNDED and wiring.patterns.is_gate((node, 0)),
+        gates=wiring.is_bounded_gate(node),
         reason=inside or verdict.reason,
         refusal=refusal,
         unfit=unfit,
