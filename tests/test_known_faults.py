@@ -252,7 +252,7 @@ APART = {
         torch.einsum("oc,nchw->nohw", torch.ones(4, 1, dtype=y.dtype), y[:, :1]) - z.mean(1, keepdim=True)
     ),
     "merged with rows": lambda y, z: y - y.permute(0, 2, 1, 3).flatten(0, 1).mean(1).unflatten(0, (-1, 6))[:, None],
-    "one after another": lambda y, z: torch.stack([(a - b).relu() for a, b in zip(y, z)]),
+    "one after another": lambda y, z: torch.stack([(a - b).relu() for a, b in zip(y, z, strict=True)]),
     "joined and parted": lambda y, z: sum(torch.cat([y, z.flip(-1)]).relu().chunk(2)),
 }
 

@@ -19,7 +19,7 @@ from pixelward.core.nodes import operation, row_of
 from pixelward.core.patterns import BOUNDED, Edge, Patterns, Verdict
 from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
 from pixelward.core.pools import lp_pool
-from pixelward.core.readers import RANDOM, Fields, Node, Reader, multiple_of, pointwise
+from pixelward.core.readers import NOISE, RANDOM, Fields, Node, Reader, multiple_of, pointwise
 from pixelward.errors import PixelwardError
 
 _REASONS: Mapping[str, str] = {  # why a kind, or a node without a row, has no rule
@@ -211,7 +211,7 @@ def _step(
     origin = notes.origins.get(node) or within
     function = getattr(type(node), "_forward_cls", None)
     refusal = notes.suspects.get(node)
-    unfit = RANDOM if refusal == RANDOM else None
+    unfit = refusal if refusal in (RANDOM, NOISE) else None
     if notes.escaped is not None and sequence >= notes.escaped[0]:
         refusal = refusal or notes.escaped[1]
     # A view that was read again after its base was changed is made anew, by nobody's call.
