@@ -104,6 +104,30 @@ def without_mean(y, z):
     return y
 
 
+class Halting(torch.autograd.Function):
+    """Doubles its first input on the way up, and sends nothing down to its last: of one input, nothing at all."""
+
+    @staticmethod
+    def forward(context, *given):
+        context.count = len(given)
+        return given[0] * 2
+
+    @staticmethod
+    def backward(context, signal):
+        return (*[signal * 2] * (context.count - 1), None)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_function_that_sends_nothing_down_may_be_crossed_by_many_signals_at_once(count):
+    """What it gave was once counted up to its last signal, so that inputs were missing."""
+    net = Operation(lambda x: x + Halting.apply(*[x * 3] * count))
+    one, two = project_units(net, X[:1], "last", [Unit(0, 0), Unit(0, 1)], rules="gradient", seed="one")
+    for unit, together in ((Unit(0, 0), one), (Unit(0, 1), two)):
+        (alone,) = project_units(net, X[:1], "last", [unit], rules="gradient", seed="one")
+        assert torch.equal(alone.signal, together.signal)
+        assert alone.signal.sum() == (1 if count == 1 else 7)
+
+
 # What was once silently wrong: the network, and one that spells the same so that autograd needs no rule but ReLU's.
 EQUAL = {
     "a copy's target gets nothing": (written(lambda y, z: y.copy_(z)), lambda y, z: z),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from pixelward.core import rules as table_of_rules
+from pixelward.core.edges import Edge
 from pixelward.core.fields import WHOLE, Extent
 from pixelward.core.findings import (
     AUTOGRAD,
@@ -26,7 +27,6 @@ from pixelward.core.findings import (
 )
 from pixelward.core.layers import Survey
 from pixelward.core.path import Crossing, path, reaches
-from pixelward.core.patterns import Edge
 from pixelward.core.plan import Geometry, Step
 from pixelward.core.rules import DECONVNET, RuleSet, lacks, needs_node, resolve, rule_for, sent
 from pixelward.errors import PixelwardError

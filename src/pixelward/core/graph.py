@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
 from pixelward.core import rules
+from pixelward.core.edges import BOUNDED, Edge
 from pixelward.core.moves import blocks
 from pixelward.core.nodes import operation, row_of
-from pixelward.core.patterns import BOUNDED, Edge, Patterns, Verdict
+from pixelward.core.patterns import Patterns, Verdict
 from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
 from pixelward.core.pools import lp_pool
 from pixelward.core.readers import NOISE, RANDOM, Fields, Node, Reader, multiple_of, pointwise

@@ -21,10 +21,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import pools, readers, rules
+from pixelward.core.edges import Edge
 from pixelward.core.graph import Composite, Notes, Origin
 from pixelward.core.masks import Call, Masks, Spelled
 from pixelward.core.overwriting import composites, whole_view
-from pixelward.core.patterns import Edge
 from pixelward.core.readers import Node, Reader
 
 # Functions of several nodes that are one step: kind, reader, and the node among them that it reads.
