@@ -211,6 +211,17 @@ REFUSED = {
     ),
     "a star": (lambda y, z: y * F.relu6(y), "neither is a gate"),
     "divided by a sigmoid's denominator": (lambda y, z: y / (1 + torch.exp(-z)), "divisor carry the signal"),
+    "the logarithm of nearly an exponential": (lambda y, z: torch.log(torch.exp(y) + 1e-3), "'Log'|has to cross"),
+    "divided by 1 + exp(x), which falls": (lambda y, z: y / (1 + torch.exp(y)), "divisor carry the signal"),
+    "divided by 5 + exp(-x)": (lambda y, z: y / (5 + torch.exp(-y)), "divisor carry the signal"),
+    "divided by 1 + exp(x * x)": (lambda y, z: y / (1 + torch.exp(y * y)), "divisor carry the signal"),
+    "the tanh of a falling softplus": (lambda y, z: y * torch.tanh(F.softplus(-y)) * z, "neither is a gate"),
+    "random numbers": (lambda y, z: y * torch.rand_like(y), "random numbers"),
+    "a Bernoulli mask": (
+        lambda y, z: y * (y.new_empty(1, 4, 1, 1).bernoulli_(0.5) / 0.5) + z,
+        "random numbers that were drawn while the network ran: call eval",
+    ),
+    "a dropout of ones": (lambda y, z: y * F.dropout(torch.ones(4, 1, 1, dtype=y.dtype)), "random numbers"),
     "a part by a mask": (part_by_mask, "does not follow|changed in place"),
     "a constant that was overwritten": (
         lambda y, z: (lambda k: (torch.maximum(y, k), k.add_(1))[0])(torch.ones(4, 1, 1, dtype=y.dtype)),

@@ -50,7 +50,7 @@ class Edges:
 
     def __init__(self, live: Callable[[Node], bool], shifts: Mapping[Node, float] | None = None) -> None:
         self._live = live
-        self.shifts = shifts or {}
+        self.shifts = {} if shifts is None else shifts
 
     def inputs(self, node: Node) -> list[tuple[int, Edge]]:
         """The inputs that depend on the picture, numbered as the node's arguments."""

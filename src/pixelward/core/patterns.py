@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pixelward.core import rules
-from pixelward.core.activations import activation, leaky
+from pixelward.core.activations import activation, leaky, softplus_of
 from pixelward.core.edges import AVERAGES, CLAMPS, Edge, Edges, bounds, constant, is_rectified, names
 from pixelward.core.gates import Gates
 from pixelward.core.nodes import known_operation as operation
@@ -84,7 +84,8 @@ class Patterns:
                 if leaky(self._edges, other, one):
                     return Verdict(rules.ACTIVATION, source=one)
         if name in ("Log", "Log1P", "Logaddexp"):
-            return self._logarithm(node, inputs)
+            source = softplus_of(self._edges, node)
+            return None if source is None else Verdict(rules.ACTIVATION, source=source)
         if name in ("Mul", "Div") and len(inputs) == 2:
             return self._of_two(node, name, inputs[0][1], inputs[1][1])
         if name in ("Add", "Sub", "Rsub", "Addcmul", "Lerp") and len(inputs) == 2:
@@ -136,19 +137,6 @@ class Patterns:
         if isinstance(exponent, int | float) and exponent > 0 and is_rectified(source):
             return Verdict(rules.ACTIVATION)
         return None
-
-    def _logarithm(self, node: Node, inputs: Sequence[tuple[int, Edge]]) -> Verdict | None:
-        """log(1 + exp(x)) in its spellings is a softplus."""
-        source = inputs[0][1]
-        if operation(node) == "Logaddexp":
-            other = constant(node, inputs[0][0]) if len(inputs) == 1 else None
-            return None if other is None or other.any() else Verdict(rules.ACTIVATION)
-        if operation(node) == "Log" and operation(source[0]) == "Add" and len(self._edges.inputs(source[0])) == 1:
-            source = self._edges.inputs(source[0])[0][1]
-        elif operation(node) == "Log":
-            return None
-        exponential = operation(source[0]) == "Exp"
-        return Verdict(rules.ACTIVATION, source=self._edges.inputs(source[0])[0][1]) if exponential else None
 
     def _powered(self, power: Edge) -> Edge:
         """The tensor whose powers are averaged, before it was held away from zero."""

@@ -9,7 +9,7 @@ signal was changed where autograd does not look, is suspect too; so are nodes th
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -310,7 +310,7 @@ class _Memory:
         return tensor.untyped_storage().data_ptr() in self._kept
 
 
-def _results(result: Any, arguments: tuple[Any, ...]) -> Iterator[Tensor]:
+def _results(result: Any, arguments: Sequence[Any]) -> Iterator[Tensor]:
     """Tensors that a function made or changed; of an assignment, the tensor assigned into."""
     yield from (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
     if result is None and arguments and isinstance(arguments[0], Tensor):
