@@ -104,6 +104,30 @@ def without_mean(y, z):
     return y
 
 
+class Halting(torch.autograd.Function):
+    """Doubles its first input on the way up, and sends nothing down to its last: of one input, nothing at all."""
+
+    @staticmethod
+    def forward(context, *given):
+        context.count = len(given)
+        return given[0] * 2
+
+    @staticmethod
+    def backward(context, signal):
+        return (*[signal * 2] * (context.count - 1), None)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_function_that_sends_nothing_down_may_be_crossed_by_many_signals_at_once(count):
+    """What it gave was once counted up to its last signal, so that inputs were missing."""
+    net = Operation(lambda x: x + Halting.apply(*[x * 3] * count))
+    one, two = project_units(net, X[:1], "last", [Unit(0, 0), Unit(0, 1)], rules="gradient", seed="one")
+    for unit, together in ((Unit(0, 0), one), (Unit(0, 1), two)):
+        (alone,) = project_units(net, X[:1], "last", [unit], rules="gradient", seed="one")
+        assert torch.equal(alone.signal, together.signal)
+        assert alone.signal.sum() == (1 if count == 1 else 7)
+
+
 # What was once silently wrong: the network, and one that spells the same so that autograd needs no rule but ReLU's.
 EQUAL = {
     "a copy's target gets nothing": (written(lambda y, z: y.copy_(z)), lambda y, z: z),
@@ -187,6 +211,17 @@ REFUSED = {
     ),
     "a star": (lambda y, z: y * F.relu6(y), "neither is a gate"),
     "divided by a sigmoid's denominator": (lambda y, z: y / (1 + torch.exp(-z)), "divisor carry the signal"),
+    "the logarithm of nearly an exponential": (lambda y, z: torch.log(torch.exp(y) + 1e-3), "'Log'|has to cross"),
+    "divided by 1 + exp(x), which falls": (lambda y, z: y / (1 + torch.exp(y)), "divisor carry the signal"),
+    "divided by 5 + exp(-x)": (lambda y, z: y / (5 + torch.exp(-y)), "divisor carry the signal"),
+    "divided by 1 + exp(x * x)": (lambda y, z: y / (1 + torch.exp(y * y)), "divisor carry the signal"),
+    "the tanh of a falling softplus": (lambda y, z: y * torch.tanh(F.softplus(-y)) * z, "neither is a gate"),
+    "random numbers": (lambda y, z: y * torch.rand_like(y), "random numbers"),
+    "a Bernoulli mask": (
+        lambda y, z: y * (y.new_empty(1, 4, 1, 1).bernoulli_(0.5) / 0.5) + z,
+        "random numbers that were drawn while the network ran: call eval",
+    ),
+    "a dropout of ones": (lambda y, z: y * F.dropout(torch.ones(4, 1, 1, dtype=y.dtype)), "random numbers"),
     "a part by a mask": (part_by_mask, "does not follow|changed in place"),
     "a constant that was overwritten": (
         lambda y, z: (lambda k: (torch.maximum(y, k), k.add_(1))[0])(torch.ones(4, 1, 1, dtype=y.dtype)),
@@ -199,6 +234,33 @@ REFUSED = {
     ),
     "a gate over the batch": (lambda y, z: y * z.mean((2, 3)).softmax(0)[:, :, None, None], MIXES),
     "the batch on another axis": (lambda y, z: y - y.transpose(0, 1).mean(1, keepdim=True).transpose(0, 1), MIXES),
+    "a slice of the batch on another axis": (lambda y, z: y + y.transpose(0, 1)[:, :1].transpose(0, 1) * 0.5, MIXES),
+    "one of the batch on another axis": (lambda y, z: y + y.transpose(0, 1)[:, 0].unsqueeze(0), MIXES),
+    "halves of the batch": (lambda y, z: sum(y.chunk(2, 0)) + z, MIXES),
+    "the batch stacked and summed": (lambda y, z: y + torch.stack([y, z], 1)[:, 0].sum(0), MIXES),
+    "a sum over a later place of the batch": (lambda y, z: y + torch.stack([y, z], 0).sum(1), MIXES),
+    "the batch merged behind the channels": (
+        lambda y, z: y + y.transpose(0, 1).flatten(1, 2).mean(1)[None, :, None],
+        MIXES,
+    ),
+    "a convolution over the batch": (
+        lambda y, z: F.conv2d(y.transpose(0, 1), torch.ones(2, 2, 1, 1, dtype=y.dtype)).transpose(0, 1),
+        MIXES,
+    ),
+    "a pool over the batch": (lambda y, z: y + F.avg_pool2d(y.transpose(0, 3), 3, 1, 1).transpose(0, 3), MIXES),
+    "a linear layer over the batch": (
+        lambda y, z: y + F.linear(y.transpose(0, 3), torch.ones(2, 2, dtype=y.dtype)).transpose(0, 3),
+        MIXES,
+    ),
+    "a product over the batch": (
+        lambda y, z: y + torch.matmul(torch.ones(2, 2, dtype=y.dtype), y.transpose(0, 2)).transpose(0, 2),
+        MIXES,
+    ),
+    "a norm over the batch": (
+        lambda y, z: y + F.layer_norm(y.transpose(0, 3), (2,)).transpose(0, 3),
+        MIXES,
+    ),
+    "the batch padded": (lambda y, z: F.pad(y, [0] * 6 + [0, 2])[2:] + y, MIXES),
     "the batch among the channels": (lambda y, z: y + y.flatten(0, 1).mean(0), MIXES),
 }
 
@@ -206,9 +268,40 @@ REFUSED = {
 @pytest.mark.filterwarnings("ignore:To copy construct")
 @pytest.mark.parametrize(("function", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_was_once_silently_wrong_is_refused(function, words):
-    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    x = torch.randn(2, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     with pytest.raises(pw.PixelwardError, match=words):
-        project_units(Between(function), x, "last", [Unit(0, 1)])
+        project_units(Between(function), x, "last", [Unit(0, 1), Unit(1, 0)])
+
+
+# The axis of the pictures moves about, and no two pictures meet.
+APART = {
+    "channels in front": lambda y, z: (y.transpose(0, 1)[1:3] * 2).repeat(2, 1, 1, 1).transpose(0, 1),
+    "heads in front": lambda y, z: y.unflatten(1, (2, 2)).permute(1, 0, 2, 3, 4).unbind(0)[1].repeat(1, 2, 1, 1) + y,
+    "one of heads in front": lambda y, z: y.unflatten(1, (2, 2)).transpose(0, 1)[1].repeat(1, 2, 1, 1) + y,
+    "stacked in front": lambda y, z: torch.stack([y, z]).mean(0),
+    "stacked and chosen": lambda y, z: torch.stack([y, z], 2)[:, :, 1] + torch.stack([y, z])[0],
+    "a contraction": lambda y, z: (
+        torch.einsum("oc,nchw->nohw", torch.eye(4, dtype=y.dtype).roll(1, 0), y).mean((2, 3))[:, :, None, None] + y
+    ),
+    "one channel contracted": lambda y, z: (
+        torch.einsum("oc,nchw->nohw", torch.ones(4, 1, dtype=y.dtype), y[:, :1]) - z.mean(1, keepdim=True)
+    ),
+    "merged with rows": lambda y, z: y - y.permute(0, 2, 1, 3).flatten(0, 1).mean(1).unflatten(0, (-1, 6))[:, None],
+    "one after another": lambda y, z: torch.stack([(a - b).relu() for a, b in zip(y, z, strict=True)]),
+    "joined and parted": lambda y, z: sum(torch.cat([y, z.flip(-1)]).relu().chunk(2)),
+}
+
+
+@pytest.mark.parametrize("function", APART.values(), ids=APART)
+def test_pictures_that_stay_apart_are_not_refused_wherever_they_stand(function):
+    x = torch.randn(3, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    net = Between(function)
+    units = [Unit(n, 1, (2, 3)) for n in range(3)]
+    together = project_units(net, x, "last", units, seed="one")
+    for number, unit in enumerate(together):
+        (alone,) = project_units(net, x[number : number + 1], "last", [Unit(0, 1, (2, 3))], seed="one")
+        assert unit.signal.any()
+        assert difference(unit.signal, alone.signal) < 1e-10
 
 
 def test_a_linear_layer_behind_maps_that_could_not_be_followed_is_refused_by_project_too():

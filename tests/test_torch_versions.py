@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixelward.core import graph, patterns, readers
+from pixelward.core import activations, edges, gates, graph, norms, patterns, readers
 from pixelward.core.nodes import NODES, operation
 
 CORE = Path(graph.__file__).parent
@@ -250,8 +250,11 @@ def test_every_attribute_that_the_sources_read_is_listed_and_no_other():
 
 
 def test_every_node_that_the_library_knows_by_name_is_listed():
-    named = [value for value in vars(patterns).values() if isinstance(value, frozenset)]
-    assert len(named) > 5
+    named = []
+    for module in (edges, gates, activations, norms, patterns):
+        sets = [value for value in vars(module).values() if isinstance(value, frozenset)]
+        assert sets, module.__name__
+        named += sets
     for names in [NODES, *named]:
         assert set(names) <= KNOWN, f"of no call in READ: {sorted(set(names) - KNOWN)}"
 

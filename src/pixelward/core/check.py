@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from pixelward.core import rules as table_of_rules
+from pixelward.core.edges import Edge
 from pixelward.core.fields import WHOLE, Extent
 from pixelward.core.findings import (
     AUTOGRAD,
@@ -25,7 +26,6 @@ from pixelward.core.findings import (
 )
 from pixelward.core.layers import Survey
 from pixelward.core.path import Crossing, Judge, Met, Refusal, judge, reaches, walk
-from pixelward.core.patterns import Edge
 from pixelward.core.plan import Plan, Step
 from pixelward.core.remedies import ATTENTION, WEIGHTS, family
 from pixelward.core.rules import DECONVNET, RuleSet, needs_node, resolve

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
 from pixelward.core import rules
+from pixelward.core.edges import BOUNDED, Edge
 from pixelward.core.moves import blocks
 from pixelward.core.nodes import operation, row_of
-from pixelward.core.patterns import BOUNDED, Edge, Patterns, Verdict
+from pixelward.core.patterns import Patterns, Verdict
 from pixelward.core.plan import MAPS, WHOLE, Axes, Plan, Step, Value
 from pixelward.core.pools import lp_pool
-from pixelward.core.readers import RANDOM, Fields, Node, Reader, multiple_of, pointwise
+from pixelward.core.readers import NOISE, RANDOM, Fields, Node, Reader, multiple_of, pointwise
 from pixelward.errors import PixelwardError
 
 _REASONS: Mapping[str, str] = {  # why a kind, or a node without a row, has no rule
@@ -113,6 +114,15 @@ class Wiring:
             return Verdict(rules.STATISTIC, kept=1) if statistic else Verdict(composite.kind)
         return self.patterns.verdict(node) or Verdict(row_of(node)[0])
 
+    def is_bounded_gate(self, node: Node) -> bool:
+        """Whether a clamp is a hard sigmoid where it ends in a gate."""
+        if operation(node) not in BOUNDED:
+            return False
+        try:
+            return self.patterns.is_gate((node, 0))
+        except RuntimeError:  # its bounds were overwritten in place
+            return False
+
     def inputs(self, node: Node) -> Sequence[Edge]:
         composite = self.composite(node)
         return node.next_functions if composite is None else composite.inputs
@@ -202,7 +212,7 @@ def _step(
     origin = notes.origins.get(node) or within
     function = getattr(type(node), "_forward_cls", None)
     refusal = notes.suspects.get(node)
-    unfit = RANDOM if refusal == RANDOM else None
+    unfit = refusal if refusal in (RANDOM, NOISE) else None
     if notes.escaped is not None and sequence >= notes.escaped[0]:
         refusal = refusal or notes.escaped[1]
     # A view that was read again after its base was changed is made anew, by nobody's call.
@@ -230,7 +240,7 @@ def _step(
         kept=tuple(number == verdict.kept for number in range(len(inputs))),
         node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
         function=function or (origin and origin.function),
-        gates=operation(node) in BOUNDED and wiring.patterns.is_gate((node, 0)),
+        gates=wiring.is_bounded_gate(node),
         reason=inside or verdict.reason,
         refusal=refusal,
         unfit=unfit,

@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 
 from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
+from pixelward.core.edges import Edge
 from pixelward.core.fields import Extent, field_of
 from pixelward.core.graph import read
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import path, reaches
-from pixelward.core.patterns import Edge
 from pixelward.core.sentinel import Counts, function_name
 from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError

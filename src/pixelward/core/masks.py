@@ -16,14 +16,15 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import rules
-from pixelward.core.patterns import Edge, Patterns, leaky
+from pixelward.core.activations import is_exponential, leaky
+from pixelward.core.edges import Edge, Edges
 
 _ABOVE = frozenset("gt ge greater greater_equal __gt__ __ge__".split())
 _BELOW = frozenset("lt le less less_equal __lt__ __le__".split())
 _CASTS = frozenset("float double half bfloat16 to type type_as bool int long clone contiguous".split())
 _FLIPS = frozenset("logical_not bitwise_not __invert__".split())
 _PRODUCTS = frozenset("mul multiply __mul__ __rmul__ __imul__".split())
-_ALL_LIVE = Patterns(lambda node: True)
+_ALL_LIVE = Edges(lambda node: True)
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,7 @@ class Masks:
             if self._is_zero(below):
                 return Spelled(rules.RECTIFIER, mask.of)
             edge = _edge(below)
-            if edge is not None and (
-                leaky(edge, mask.of, _ALL_LIVE.inputs(edge[0])) or _ALL_LIVE.is_exponential(edge, mask.of)
-            ):
+            if edge is not None and (leaky(_ALL_LIVE, edge, mask.of) or is_exponential(_ALL_LIVE, edge, mask.of)):
                 return Spelled(rules.ACTIVATION, mask.of)
         elif call.name.startswith("max_unpool"):
             places = call.argument(1, "indices", None)

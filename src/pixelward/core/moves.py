@@ -10,15 +10,27 @@ from collections.abc import Sequence
 
 from pixelward.core import arrangements, rules
 from pixelward.core.plan import MAPS, POINTWISE, Axes, Geometry, Step
-from pixelward.core.readers import MIXES, Fields, Node, Reader, axis_of, mixes, pointwise, signed, whole_margins
+from pixelward.core.readers import (
+    MIXES,
+    Fields,
+    Node,
+    Reader,
+    axis_of,
+    mixes,
+    pictures_together,
+    pointwise,
+    signed,
+    whole_margins,
+)
 
 
 def view(node: Node, step: Step) -> Fields:
     """A view, squeeze or unsqueeze: maps stay maps where rows, columns and pictures stay axes of their own."""
     before, after = step.input_shapes[0] or (), step.made
+    found: Fields = {"pictures": _pictures_in(step, before, after)}
     if not before or not after or before[0] != after[0]:
-        return {}
-    found: Fields = {"undo": arrangements.Reshaped()}
+        return found
+    found["undo"] = arrangements.Reshaped()
     if step.input_axes[0] is not None:
         rows = _place_of(step.input_axes[0][0], before, after, 0)
         columns = None if rows is None else _place_of(step.input_axes[0][1], before, after, 0)
@@ -38,6 +50,18 @@ def _place_of(axis: int, before: Sequence[int], after: Sequence[int], first: int
     return None
 
 
+def _pictures_in(step: Step, before: Sequence[int], after: Sequence[int]) -> int | None:
+    """The axis of a view's output in which the pictures are, alone or as the slowest of those merged into one."""
+    axis = step.input_pictures[0]
+    if axis is None or tuple(before[: axis + 1]) == tuple(after[: axis + 1]):
+        return axis
+    samples, own = math.prod(before[:axis]), before[axis]
+    places = [
+        b for b, size in enumerate(after) if math.prod(after[:b]) == samples and 0 in (size % own, own % max(size, 1))
+    ]
+    return places[0] if len(places) == 1 else None  # of one picture it cannot always be told
+
+
 def permutation(node: Node, step: Step) -> Fields:
     rank = len(step.made)
     order = list(range(rank))
@@ -49,9 +73,10 @@ def permutation(node: Node, step: Step) -> Fields:
     else:
         order.reverse()
     pictures = step.input_pictures[0]
+    found: Fields = {} if pictures is None else {"pictures": order.index(pictures)}
     if order[0] != 0:
-        return {} if pictures is None else {"pictures": order.index(pictures)}
-    found: Fields = {"undo": arrangements.Permuted(tuple(order))}
+        return found
+    found["undo"] = arrangements.Permuted(tuple(order))
     if step.input_axes[0] is not None:
         rows, columns = step.input_axes[0]
         found |= {"axes": (order.index(rows), order.index(columns)), "sees": (POINTWISE,)}
@@ -64,25 +89,37 @@ def piece(node: Node, step: Step) -> Fields:
     axis = axis_of(node._saved_dim, len(shape))
     start = signed(node._saved_start)
     start = min(max(start + shape[axis] if start < 0 else start, 0), shape[axis])
+    if mixes(step, [axis]) and step.made[axis] != shape[axis]:
+        return {"unfit": MIXES}
+    found: Fields = {"pictures": step.input_pictures[0]}
     if axis == 0:
-        return {} if step.made[0] == shape[0] else {"unfit": MIXES}
-    found: Fields = {"undo": arrangements.Sliced(axis, start, node._saved_step)}
+        return found
     if axes is None or axis not in axes:
+        found["undo"] = arrangements.Sliced(axis, start, node._saved_step)
         return found if axes is None else {**found, "axes": axes, "sees": (POINTWISE,)}
     steps, starts = [1, 1], [0, 0]
     steps[axes.index(axis)], starts[axes.index(axis)] = node._saved_step, -start
     geometry = Geometry(stride=(steps[0], steps[1]), padding=(starts[0], starts[1]))
     margins = whole_margins(geometry, step, axes, axes)
-    return {"geometry": geometry, "axes": axes, "sees": (geometry,), "margins": margins}
+    return {**found, "geometry": geometry, "axes": axes, "sees": (geometry,), "margins": margins}
 
 
 def one_of(node: Node, step: Step) -> Fields:
     shape, axes = step.input_shapes[0] or (), step.input_axes[0]
     axis = axis_of(node._saved_dim, len(shape))
+    found = _pictures_without(step, axis)
     if axis == 0:
-        return {}
-    found: Fields = {"undo": arrangements.Selected(axis, axis_of(node._saved_index, shape[axis]))}
+        return found
+    found["undo"] = arrangements.Selected(axis, axis_of(node._saved_index, shape[axis]))
     return {**found, **without(axes, [axis])}
+
+
+def _pictures_without(step: Step, gone: int) -> Fields:
+    """Where the pictures are when one axis goes; where it is their own, it held one picture, or the others are lost."""
+    pictures, shape = step.input_pictures[0], step.input_shapes[0] or ()
+    if pictures == gone:
+        return {"unfit": MIXES} if shape[gone] > 1 else {"pictures": None}
+    return {"pictures": None if pictures is None else pictures - (gone < pictures)}
 
 
 def without(axes: Axes | None, gone: Sequence[int]) -> Fields:
@@ -96,24 +133,32 @@ def without(axes: Axes | None, gone: Sequence[int]) -> Fields:
 def parts(node: Node, step: Step) -> Fields:
     shape, axes = step.input_shapes[0] or (), step.input_axes[0]
     axis = axis_of(node._saved_dim, len(shape))
-    if axis == 0:
-        return {}
     sizes = tuple(metadata.shape[axis] for metadata in node._input_metadata)
-    found: Fields = {"undo": arrangements.Divided(axis, sizes)}
+    if axis == step.input_pictures[0] and len(sizes) > 1:
+        return {"unfit": MIXES}
+    found: Fields = {"pictures": step.input_pictures[0]}
+    if axis == 0:
+        return found
+    found["undo"] = arrangements.Divided(axis, sizes)
     return found if axes is None or axis in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
 
 
 def unbound(node: Node, step: Step) -> Fields:
     axis = axis_of(node._saved_dim, len(step.input_shapes[0] or ()))
-    return {} if axis == 0 else {"undo": arrangements.Unbound(axis), **without(step.input_axes[0], [axis])}
+    if axis == step.input_pictures[0]:  # as in a loop over the pictures
+        return {"pictures": None}
+    found = _pictures_without(step, axis)
+    return found if axis == 0 else {**found, "undo": arrangements.Unbound(axis), **without(step.input_axes[0], [axis])}
 
 
 def stack(node: Node, step: Step) -> Fields:
     axis = axis_of(node._saved_dim, len(step.made))
-    pictures = next((own for own in step.input_pictures if own is not None), None)
+    found = pictures_together(step)  # as if the new axis were the first
+    if found.get("pictures") is not None:
+        found["pictures"] -= found["pictures"] <= axis
     if axis == 0:
-        return {} if pictures is None else {"pictures": pictures + 1}
-    found: Fields = {"undo": arrangements.Stacked(axis)}
+        return found
+    found["undo"] = arrangements.Stacked(axis)
     axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
     (own,) = axes if len(axes) == 1 else (None,)
     if own is None:
@@ -125,12 +170,15 @@ def stack(node: Node, step: Step) -> Fields:
 def concatenation(node: Node, step: Step) -> Fields:
     axis = axis_of(node._saved_dim, len(step.made))
     constants = [index for index, shape in enumerate(step.input_shapes) if shape is None]
+    together = pictures_together(step)
+    if together.get("pictures") == axis:  # other pictures join them, as in an ensemble over flipped ones
+        together["pictures"] = None
     if axis == 0 or len(constants) > 1:
-        return {}
+        return together
     sizes = [0 if shape is None else shape[axis] for shape in step.input_shapes]
     if constants:
         sizes[constants[0]] = step.made[axis] - sum(sizes)
-    found: Fields = {"undo": arrangements.Joined(axis, tuple(sizes))}
+    found: Fields = {**together, "undo": arrangements.Joined(axis, tuple(sizes))}
     axes = {own for own, shape in zip(step.input_axes, step.input_shapes, strict=True) if shape is not None}
     (own,) = axes if len(axes) == 1 else (None,)
     return found if own is None or axis in own else {**found, "axes": own, "sees": (POINTWISE,) * len(step.inputs)}
@@ -158,8 +206,10 @@ def padding(node: Node, step: Step) -> Fields:
     rank, axes = len(step.made), step.input_axes[0]
     sides = {rank - 1 - index // 2: tuple(pads[index : index + 2]) for index in range(0, len(pads), 2)}
     padded = {axis for axis, pair in sides.items() if any(pair)}
+    if mixes(step, sorted(padded)):
+        return {"unfit": MIXES}
     if axes is None or not padded <= set(axes):
-        if 0 in padded or axes is None:
+        if axes is None:
             return {"kind": rules.LINEAR}
         return {"kind": rules.LINEAR, "axes": axes, "sees": (POINTWISE,)} if not padded & set(axes) else {}
     (top, _), (left, _) = (sides.get(axis, (0, 0)) for axis in axes)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pixelward.core import arrangements, readers, rules
+from pixelward.core.edges import Edge
 from pixelward.core.graph import Composite
 from pixelward.core.masks import Call
-from pixelward.core.patterns import Edge
 from pixelward.core.plan import POINTWISE, Step
 from pixelward.core.readers import Fields, Node, Reader
 

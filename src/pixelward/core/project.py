@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pixelward.core.fields import Box, Extent, field_of
+from pixelward.core.margins import with_margins
 from pixelward.core.path import Crossing, calls_nodes, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
-from pixelward.core.rules import DECONVNET, RuleSet, resolve, with_margins
+from pixelward.core.rules import DECONVNET, RuleSet, resolve
 from pixelward.core.trace import Target, trace
 from pixelward.core.windows import cut, of_pictures
 from pixelward.errors import PixelwardError

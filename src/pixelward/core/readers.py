@@ -18,6 +18,7 @@ from pixelward.core.plan import MAPS, POINTWISE, WHOLE, Axes, Geometry, Step
 
 MIXES = "it mixes the pictures of a batch"
 RANDOM = "it is random (training mode): call eval() first"
+NOISE = "it uses random numbers that were drawn while the network ran: call eval() first, or keep them in a buffer"
 
 Node = Any  # torch.autograd.graph.Node; its saved attributes are not typed
 Fields = dict[str, Any]
@@ -31,7 +32,7 @@ def plain(node: Node, step: Step) -> Fields:
 def pointwise(node: Node, step: Step) -> Fields:
     """Every output place looks at its own place of each input; what is broadcast, at the one that it has."""
     made, axes, sees = step.made, None, []
-    found = _pictures_together(step)
+    found = pictures_together(step)
     for shape, own in zip(step.input_shapes, step.input_axes, strict=True):
         if shape is None:
             sees.append(POINTWISE)
@@ -47,8 +48,8 @@ def pointwise(node: Node, step: Step) -> Fields:
     return {**found, "axes": axes, "sees": tuple(sees)}
 
 
-def _pictures_together(step: Step) -> Fields:
-    """Where the pictures are after broadcasting; tensors that hold them on axes that do not meet are mixed."""
+def pictures_together(step: Step) -> Fields:
+    """Where the pictures are in what several tensors make; on axes that do not meet, counted from behind, they mix."""
     inputs = zip(step.input_pictures, step.input_shapes, strict=True)
     there = {axis + len(step.made) - len(shape) for axis, shape in inputs if axis is not None and shape is not None}
     return {"unfit": MIXES} if len(there) > 1 else {"pictures": next(iter(there), None)}
@@ -62,6 +63,8 @@ def mixes(step: Step, over: Sequence[int]) -> bool:
 
 def windowed(step: Step, geometry: Geometry) -> Fields:
     """A step on (N, C, H, W) whose windows `geometry` tells; elsewhere it sees the whole map."""
+    if step.input_pictures[0] in MAPS:
+        return {"unfit": MIXES}
     if step.input_axes[0] != MAPS or len(step.input_shapes[0] or ()) != 4:
         return {}
     return {
@@ -113,6 +116,8 @@ def aligned(factor: Tensor | float, step: Step) -> Tensor:
 def convolution(node: Node, step: Step) -> Fields:
     if any(index is not None for index in step.inputs[1:]):
         return {"kind": rules.PRODUCT, "reason": "its weights are computed from the picture"}
+    if step.input_pictures[0]:  # they stand where channels, rows or columns belong
+        return {"unfit": MIXES}
     weight, axes = node._saved_weight, step.input_axes[0]
     if node._saved_transposed or weight.dim() not in (4, 5) or axes is None:
         return {}
@@ -131,7 +136,9 @@ def linear(weight: Tensor) -> Reader:
     """A linear layer over the last axis, weight (out, in), whatever nodes it was made of."""
 
     def reader(node: Node, step: Step) -> Fields:
-        found: Fields = {"undo": arrangements.Mixed(weight.detach())}
+        if step.input_pictures[0] == len(step.made) - 1:
+            return {"unfit": MIXES}
+        found: Fields = {"undo": arrangements.Mixed(weight.detach()), "pictures": step.input_pictures[0]}
         axes = step.input_axes[0]
         return found if axes is None or len(step.made) - 1 in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
 
@@ -139,9 +146,15 @@ def linear(weight: Tensor) -> Reader:
 
 
 def matrix_product(node: Node, step: Step) -> Fields:
-    if all(value is not None for value in step.inputs[-2:]):
+    first, second = step.inputs[-2:]
+    if first is not None and second is not None:
         return {"kind": rules.PRODUCT, "reason": "both factors carry the signal, as in attention"}
-    return {}
+    if first is None and second is None:  # what is added to a product of constants
+        return {}
+    factor = len(step.inputs) - (1 if first is None else 2)
+    rank, pictures = len(step.input_shapes[factor] or ()), step.input_pictures[factor]
+    summed = rank - 1 if second is None else max(rank - 2, 0)
+    return {"unfit": MIXES} if pictures == summed else {"pictures": pictures}
 
 
 def with_constant(argument: int) -> Reader:
@@ -159,6 +172,8 @@ def gated_half(node: Node, step: Step) -> Fields:
     """A gated linear unit: half of the channels, times the sigmoid of the other half, which is the gate."""
     shape, axes = step.input_shapes[0] or (), step.input_axes[0]
     axis = axis_of(node._saved_dim, len(shape))
+    if mixes(step, [axis]):
+        return {"unfit": MIXES}
     gate = node._saved_self.detach().chunk(2, axis)[1].sigmoid()
     found: Fields = {"undo": arrangements.Sliced(axis, 0, 1), "factors": (gate,)}
     return found if axis == 0 or axes is None or axis in axes else {**found, "axes": axes, "sees": (POINTWISE,)}
@@ -215,6 +230,8 @@ def instance_norm(inner: Node, step: Step) -> Fields:
 
 def _normed(node: Node, step: Step, over: Sequence[int], factors: Sequence[Tensor]) -> Fields:
     """A norm over some axes: a unit depends on all of these, but the signal stays at its place."""
+    if mixes(step, over):
+        return {"unfit": MIXES}
     found = pointwise(node, step)
     if "axes" in found:
         whole = found["axes"][0] in over, found["axes"][1] in over
@@ -243,11 +260,7 @@ def multiple_of(share: float) -> Reader:
 
 
 def noisy(node: Node, step: Step) -> Fields:
-    return (
-        {"refusal": "it is random (training mode): call eval() first"}
-        if node._saved_training
-        else pointwise(node, step)
-    )
+    return {"unfit": RANDOM} if node._saved_training else pointwise(node, step)
 
 
 def maximum(node: Node, step: Step) -> Fields:

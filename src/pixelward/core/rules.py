@@ -7,7 +7,6 @@ normalisation are the paper's (section 2.1); the other rows of `DECONVNET` are s
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelward.core import remedies, unpooling
-from pixelward.core.plan import MAPS, Axes, Geometry, Margins, Step
+from pixelward.core.engine import call_node, fit, input_shapes, of_outputs
+from pixelward.core.margins import stretched, with_margins
+from pixelward.core.plan import MAPS, Geometry, Step
 from pixelward.errors import PixelwardError
 
 Rule = Callable[[Tensor, Step], Sequence[Tensor | None]]
@@ -50,69 +51,10 @@ ANY = "any"  # key of the rule that a set uses for every kind without a row of i
 
 def autograd(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Autograd's own transpose of the step, whatever it is."""
-    if step.node is None:
-        raise LookupError(f"{step.operation} has no node left to call")
-    # torch's own batch norm is wrong on the way down for one picture whose signal lies with its channels last.
-    signals = tuple(s if s is None else s.contiguous() for s in _of_outputs(signal, step))
+    signals = of_outputs(signal, step)
     arrived = next(s for s in signals if s is not None)
-    made = next(shape for s, shape in zip(signals, step.output_shapes, strict=True) if s is not None)
-    one_each = made is None or tuple(arrived.shape) == tuple(made)
-    try:
-        down = step.node(*signals) if one_each else _call_for_each(step.node, signals)
-    except RuntimeError as error:
-        if "modified by an inplace operation" not in str(error):
-            raise
-        raise PixelwardError(
-            given=f"{step.operation} in {step.where or 'the network'!r}, whose result was overwritten in place later",
-            allowed="operations that autograd can still differentiate",
-            next_step='use rules="deconvnet", which needs no results, or inplace=False in what follows',
-        ) from error
-    down = down if isinstance(down, tuple) else (down,)
-    return [_fit(part, index, arrived, step) for index, part in enumerate(down[: len(step.inputs)])]
-
-
-def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ...]) -> object:
-    """Many signals through a node that met one picture: the node sees each as a batch of one."""
-    present = [index for index, signal in enumerate(signals) if signal is not None]
-    kept: list[int] = []
-
-    def call(*given: Tensor) -> tuple[Tensor, ...]:
-        arguments: list[Tensor | None] = [None] * len(signals)
-        for index, signal in zip(present, given, strict=True):
-            arguments[index] = signal
-        down = node(*arguments)
-        parts = down if isinstance(down, tuple) else (down,)
-        kept[:] = [index for index, part in enumerate(parts) if part is not None]
-        return tuple(parts[index] for index in kept)
-
-    given = [signals[index].unsqueeze(1) for index in present]  # type: ignore[union-attr]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "There is a performance drop")  # slower, and right
-        down = torch.vmap(call)(*given)
-    parts: list[Tensor | None] = [None] * (max(kept) + 1)
-    for index, part in zip(kept, down, strict=True):
-        parts[index] = part.squeeze(1)
-    return tuple(parts)
-
-
-def _of_outputs(signal: Tensor, step: Step) -> tuple[Tensor | None, ...]:
-    """One signal, or None, for each output; a rule gets a single signal where only the first output is used."""
-    return signal if isinstance(signal, tuple) else (signal, *[None] * (len(step.outputs) - 1))
-
-
-def _fit(part: Tensor | None, index: int, signal: Tensor, step: Step) -> Tensor | None:
-    """What autograd's engine does between nodes: sum what was broadcast on the way up."""
-    shape = _input_shapes(signal, step)[index]
-    if part is None or shape is None or tuple(part.shape) == shape:
-        return part if shape is not None else None
-    return part.sum_to_size(shape)
-
-
-def _input_shapes(signal: Tensor, step: Step) -> list[tuple[int, ...] | None]:
-    """The shapes of the inputs for as many pictures as there are signals."""
-    if not step.made or len(signal) == step.made[0]:
-        return list(step.input_shapes)
-    return [None if shape is None else (len(signal), *shape[1:]) for shape in step.input_shapes]
+    down = call_node(step, signals)
+    return [fit(part, index, arrived, step) for index, part in enumerate(down[: len(step.inputs)])]
 
 
 def _is_sent(step: Step, index: int) -> bool:
@@ -129,30 +71,17 @@ def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     return [with_margins(down, step.margins, MAPS)]
 
 
-def with_margins(signal: Tensor, margins: Margins, axes: Axes) -> Tensor:
-    """Add rows and columns of zeros at top, bottom, left and right; negative numbers cut."""
-    if not any(margins):
-        return signal
-    top, bottom, left, right = margins
-    if axes == MAPS and signal.dim() == 4:
-        return F.pad(signal, (left, right, top, bottom))
-    pads = [0] * (2 * signal.dim())
-    for axis, (before, after) in zip(axes, ((top, bottom), (left, right)), strict=True):
-        pads[2 * (signal.dim() - 1 - axis) : 2 * (signal.dim() - axis)] = before, after
-    return F.pad(signal, pads)
-
-
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's rectification: of the signal itself; the forward sign plays no part."""
     for factor in step.factors or ():  # x * relu6(x + 3) is six times the activation
         signal = signal * factor
     down = _laid_out(signal.clamp(min=0), step)
-    return [None if number is None else _fit(down, at, signal, step) for at, number in enumerate(step.inputs)]
+    return [None if number is None else fit(down, at, signal, step) for at, number in enumerate(step.inputs)]
 
 
 def _laid_out(signal: Tensor, step: Step) -> Tensor:
     """The signal as the input lies, where a step also turned axes."""
-    laid_out = signal if step.undo is None else step.undo([signal], _input_shapes(signal, step))[0]
+    laid_out = signal if step.undo is None else step.undo([signal], input_shapes(signal, step))[0]
     if laid_out is None:
         raise LookupError(f"{step.operation} lost its signal")
     return laid_out
@@ -168,7 +97,7 @@ def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
         slopes = [None if slope is None else slope * factor.sign() for slope in slopes]
     below: list[Tensor | None] = []
     for index, slope in enumerate(slopes):
-        part = None if slope is None else _fit(down, index, signal, step)
+        part = None if slope is None else fit(down, index, signal, step)
         # Where one input was broadcast to many places, the slopes came summed over these.
         below.append(
             part if slope is None or part is None else part * slope.clamp(min=0) * (slope.numel() / down.numel())
@@ -178,7 +107,7 @@ def guided(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 def unchanged(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """Nothing on the way down: what the paper does for contrast normalisation."""
-    return [_fit(signal, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
+    return [fit(signal, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
 
 
 def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -189,7 +118,7 @@ def scale(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     for factor in step.factors:
         down = down * factor
     down = _laid_out(down, step)
-    return [_fit(down, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
+    return [fit(down, index, signal, step) if _is_sent(step, index) else None for index in range(len(step.inputs))]
 
 
 def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -197,34 +126,20 @@ def add(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     if step.coefficients is None:
         return autograd(signal, step)
     return [
-        _fit(signal if number == 1 else signal * number, index, signal, step)
+        fit(signal if number == 1 else signal * number, index, signal, step)
         for index, number in enumerate(step.coefficients)
     ]
 
 
 def transpose(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The exact transpose of a step that is linear in the signal."""
-    signals = _of_outputs(signal, step)
+    signals = of_outputs(signal, step)
     if step.geometry is not None and step.axes is not None:
-        return [with_margins(_stretched(signal, step.geometry, step.axes), step.margins, step.axes)]
+        return [with_margins(stretched(signal, step.geometry, step.axes), step.margins, step.axes)]
     if step.undo is not None:
         some = next(part for part in signals if part is not None)
-        return step.undo(signals, _input_shapes(some, step))
+        return step.undo(signals, input_shapes(some, step))
     return autograd(signal, step)
-
-
-def _stretched(signal: Tensor, geometry: Geometry, axes: Axes) -> Tensor:
-    """Zeros between the samples that a stride skipped."""
-    if geometry.stride == (1, 1):
-        return signal
-    shape = list(signal.shape)
-    index = [slice(None)] * signal.dim()
-    for axis, stride in zip(axes, geometry.stride, strict=True):
-        shape[axis] = (shape[axis] - 1) * stride + 1
-        index[axis] = slice(None, None, stride)
-    down = signal.new_zeros(shape)
-    down[tuple(index)] = signal
-    return down
 
 
 def spread(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -242,9 +157,9 @@ def to_maximum(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """To the largest of several values, over axes or of two tensors; of equal ones to the first in row-major order."""
     if step.winners is None:
         return autograd(signal, step)
-    spread_out = step.undo([signal], _input_shapes(signal, step))[0] if step.undo else signal
+    spread_out = step.undo([signal], input_shapes(signal, step))[0] if step.undo else signal
     return [
-        None if winner is None or spread_out is None else _fit(spread_out * winner, index, signal, step)
+        None if winner is None or spread_out is None else fit(spread_out * winner, index, signal, step)
         for index, winner in enumerate(step.winners)
     ]
 
@@ -267,7 +182,7 @@ def unpool_centre(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
 
 
 def _unpool(keep_larger: bool, signal: Tensor, places: Tensor | None, step: Step) -> Tensor:
-    (shape,) = _input_shapes(signal, step)
+    (shape,) = input_shapes(signal, step)
     if places is None or shape is None:
         raise PixelwardError(
             given=f"{step.operation} in {step.where or 'the network'!r}, on maps without an axis of pictures",

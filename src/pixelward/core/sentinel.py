@@ -9,7 +9,7 @@ signal was changed where autograd does not look, is suspect too; so are nodes th
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import pools, readers, rules
+from pixelward.core.edges import Edge
 from pixelward.core.graph import Composite, Notes, Origin
 from pixelward.core.masks import Call, Masks, Spelled
 from pixelward.core.overwriting import composites, whole_view
-from pixelward.core.patterns import Edge
 from pixelward.core.readers import Node, Reader
 
 # Functions of several nodes that are one step: kind, reader, and the node among them that it reads.
@@ -52,6 +52,10 @@ _FORM = frozenset(
     "_backward_hooks is_mkldnn is_nested is_xpu is_mps is_neg is_conj _is_view _base".split()
 )
 _SHAPED_BY_VALUES = frozenset("nonzero argwhere unique unique_consecutive masked_select bincount".split())
+_DRAWN = frozenset(
+    "rand rand_like randn randn_like randint randint_like randperm bernoulli normal uniform multinomial poisson "
+    "exponential geometric cauchy log_normal random".split()
+)
 _RANDOM = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
 _ONE_NAME: dict[Any, str] = {
     F.threshold: "threshold",
@@ -105,6 +109,7 @@ class Sentinel(TorchFunctionMode):
         self._made = made
         self._counts = Counts()
         self._tainted = _Memory()
+        self._drawn = _Memory()  # random numbers, and what was made of them
         self._live: dict[int, list[weakref.ref[Tensor]]] = {}  # by address of the memory
         self._depends: dict[Node, bool] = {picture: True}
         self._shifts: dict[Node, float] = {}
@@ -143,6 +148,7 @@ class Sentinel(TorchFunctionMode):
         result = function(*arguments, **keywords)
         origin = Origin(where, name, count, function)
         self._watched.append((first, next_sequence_number(), origin))
+        drawn = self._follow_drawn(call, given, result)
         if not (live or tainted):
             return result
         made = list(_results(result, arguments))
@@ -154,6 +160,8 @@ class Sentinel(TorchFunctionMode):
             self._composites.update(dict.fromkeys(nodes, Composite(name, entered, readers.pointwise)))
         views = [tensor for tensor in changed if id(tensor) in bases]
         self._note(nodes, origin, call, bool(tainted), None if views else spelled)
+        if drawn:
+            self._suspects.update(dict.fromkeys(nodes, readers.NOISE))
         if not tainted or spelled is not None:
             self._follow_views(call, views, bases, origin, spelled)
         form_only = name in _SHAPE_ONLY and not any(tensor is not arguments[0] for tensor in (*live, *tainted))
@@ -166,6 +174,16 @@ class Sentinel(TorchFunctionMode):
         if nodes and made and (result is None or isinstance(result, Tensor)):
             self._made(where, name, count, made[0])
         return result
+
+    def _follow_drawn(self, call: Call, given: list[Tensor], result: Any) -> bool:
+        """Whether random numbers enter a call; what it makes of them is as random."""
+        enters = any(tensor in self._drawn for tensor in given) and call.name not in _SHAPE_ONLY
+        random = call.name in _RANDOM and bool(call.argument(2, "training", True))
+        if enters or random or call.name in _DRAWN:
+            for tensor in _results(result, call.arguments):
+                if not self._is_live(tensor):
+                    self._drawn.add(tensor)
+        return enters
 
     def _look_for_escapes(
         self,
@@ -292,7 +310,7 @@ class _Memory:
         return tensor.untyped_storage().data_ptr() in self._kept
 
 
-def _results(result: Any, arguments: tuple[Any, ...]) -> Iterator[Tensor]:
+def _results(result: Any, arguments: Sequence[Any]) -> Iterator[Tensor]:
     """Tensors that a function made or changed; of an assignment, the tensor assigned into."""
     yield from (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
     if result is None and arguments and isinstance(arguments[0], Tensor):

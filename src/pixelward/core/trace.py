@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from pixelward.core import rules
 from pixelward.core.addresses import Address, parse
+from pixelward.core.edges import Edge
 from pixelward.core.graph import Notes, Wiring, read
 from pixelward.core.nodes import operation
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
-from pixelward.core.patterns import Edge
 from pixelward.core.plan import MAPS, Plan, Value
 from pixelward.core.readers import Node
 from pixelward.core.rules import RuleSet
