@@ -294,6 +294,7 @@ APART = {
 
 @pytest.mark.parametrize("function", APART.values(), ids=APART)
 def test_pictures_that_stay_apart_are_not_refused_wherever_they_stand(function):
+    """Of a batch, and of one picture alone, whose axis is of one sample as others may be."""
     x = torch.randn(3, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     net = Between(function)
     units = [Unit(n, 1, (2, 3)) for n in range(3)]

@@ -56,10 +56,15 @@ def _pictures_in(step: Step, before: Sequence[int], after: Sequence[int]) -> int
     if axis is None or tuple(before[: axis + 1]) == tuple(after[: axis + 1]):
         return axis
     samples, own = math.prod(before[:axis]), before[axis]
-    places = [
-        b for b, size in enumerate(after) if math.prod(after[:b]) == samples and 0 in (size % own, own % max(size, 1))
-    ]
-    return places[0] if len(places) == 1 else None  # of one picture it cannot always be told
+    places = [at for at, size in enumerate(after) if math.prod(after[:at]) == samples and _holds(size, own)]
+    return places[0] if len(places) == 1 else None
+
+
+def _holds(size: int, pictures: int) -> bool:
+    """Whether an axis can be that of the pictures, alone, merged with others, or parted from them."""
+    if pictures == 1:  # what is merged with one picture tells nothing of it
+        return size == 1
+    return size % pictures == 0 or (size > 0 and pictures % size == 0)
 
 
 def permutation(node: Node, step: Step) -> Fields:
