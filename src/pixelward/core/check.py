@@ -25,7 +25,7 @@ from pixelward.core.findings import (
     Report,
 )
 from pixelward.core.layers import Survey
-from pixelward.core.path import Crossing, Judge, Met, Refusal, judge, reaches, walk
+from pixelward.core.path import Crossing, Judge, Met, Refusal, judge, meetings, reaches
 from pixelward.core.plan import Plan, Step
 from pixelward.core.remedies import ATTENTION, WEIGHTS, family
 from pixelward.core.rules import DECONVNET, RuleSet, needs_node, resolve
@@ -58,7 +58,7 @@ def check(
         channels=channels,
         rules=rules if isinstance(rules, str) else "own",
         operations=_operations(
-            survey.plan, list(walk(survey.plan, _ends(survey, edges), judged, past=True)), blocked, table
+            survey.plan, list(meetings(survey.plan, _ends(survey, edges), judged, past=True)), blocked, table
         ),
         layers=tuple(layer for layer, _ in found),
     )
@@ -140,7 +140,7 @@ def _layer(survey: Survey, edge: Edge, judged: Judge, size: tuple[int, int]) -> 
         shape = survey.plan.values[number].shape[1:]
         return CheckedLayer(survey.name(edge), (), shape, WHOLE, WHOLE, False, refusal=str(error)), ()
     row = CheckedLayer(layer.address, layer.aliases, layer.shape, layer.field, layer.field, windows=False)
-    met = list(walk(survey.plan, [number], judged))
+    met = list(meetings(survey.plan, [number], judged))
     refused = [each for each in met if isinstance(each, Refusal)]
     if refused:
         first = refused[0].step

@@ -16,7 +16,7 @@ from pixelward.core.edges import Edge
 from pixelward.core.fields import Extent, field_of
 from pixelward.core.graph import read
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
-from pixelward.core.path import path, reaches
+from pixelward.core.path import crossings, judge, reaches
 from pixelward.core.sentinel import Counts, function_name
 from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError
@@ -90,16 +90,17 @@ class Survey:
         for address, edge in forward.outputs.items():
             if edge in self._numbers:
                 self._addresses.setdefault(edge, []).append(address)
+        self._executed = {address: number for number, address in enumerate(forward.outputs)}
+        self._judged = judge(rules.DECONVNET)
         self._rectified = self._rectifiers()
 
     def _rectifiers(self) -> dict[Address, Edge]:
         """`:relu` addresses, each with the earliest rectifier that its module's output reaches."""
         found: dict[Address, Edge] = {}
-        executed = {address: number for number, address in enumerate(self._forward.outputs)}
         for edge, own in self._addresses.items():
             for below in self._forward.before_rectifier(edge[0]):
                 for address in self._addresses.get(below, ()):
-                    if address.function is None and executed[address] < executed[own[0]]:
+                    if address.function is None and self._executed[address] < self._executed[own[0]]:
                         found.setdefault(replace(address, relu=True), edge)
         return found
 
@@ -171,9 +172,8 @@ class Survey:
     def _describe(self, edge: Edge, rectified: list[Address]) -> Layer:
         own = self._addresses[edge]
         owned = [address for address in own if address.function is None]
-        executed = {address: number for number, address in enumerate(self._forward.outputs)}
         # The name that a reader looks for is the convolution's; then in order of execution.
-        named = sorted(rectified, key=lambda a: (not self._is_convolution(a.base), executed[a.base]))
+        named = sorted(rectified, key=lambda a: (not self._is_convolution(a.base), self._executed[a.base]))
         names = named + (owned or own)
         number = self._numbers[edge]
         value = self.plan.values[number]
@@ -182,7 +182,7 @@ class Survey:
         channels, *rest = value.shape[axis], *(n for at, n in enumerate(value.shape) if at not in (0, axis))
         field, refusal = field_of(self.plan, number), None
         try:
-            reach = reaches(self.plan, number, path(self.plan, number, rules.DECONVNET)).get(0, Extent(None, None))
+            reach = reaches(self.plan, number, crossings(self.plan, number, self._judged)).get(0, Extent(None, None))
         except PixelwardError as error:
             reach, refusal = field, str(error)
         rows, columns = field.rows, field.columns

@@ -52,7 +52,7 @@ def judge(rules: RuleSet) -> Judge:
     return judged
 
 
-def walk(plan: Plan, values: Iterable[int], judged: Judge, *, past: bool = False) -> Iterator[Met]:
+def meetings(plan: Plan, values: Iterable[int], judged: Judge, *, past: bool = False) -> Iterator[Met]:
     """What signals that start at some values meet, consumers first: steps that they cross, and refusals.
 
     Gates and statistics that a rule keeps fixed get no signal, so what is only below them is not met; a rule set that
@@ -84,16 +84,21 @@ def walk(plan: Plan, values: Iterable[int], judged: Judge, *, past: bool = False
 
 
 def path(plan: Plan, value: int, rules: RuleSet) -> list[Crossing]:
-    """The steps that a signal starting at `value` crosses, consumers first (see `walk`).
+    """The steps that a signal starting at `value` crosses, consumers first (see `meetings`).
 
     Raises PixelwardError for a step without a rule, and for one below that makes the layer unfit.
     """
-    crossings = []
-    for met in walk(plan, [value], judge(rules)):
+    return crossings(plan, value, judge(rules))
+
+
+def crossings(plan: Plan, value: int, judged: Judge) -> list[Crossing]:
+    """Like `path`, for several values of a plan, whose steps are judged once."""
+    found = []
+    for met in meetings(plan, [value], judged):
         if isinstance(met, Refusal):
             raise met.error
-        crossings.append(met)
-    return crossings
+        found.append(met)
+    return found
 
 
 def reaches(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent]:

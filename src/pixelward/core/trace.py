@@ -113,7 +113,7 @@ def channel_axis(net: nn.Module, value: Value, text: str, addresses: Sequence[Ad
     Anything else is refused, and so are linear layers and layer norms behind which maps could not be followed.
     """
     names = {address.module for address in addresses if address.function is None and not address.relu}
-    modules = [module for name, module in net.named_modules() if name in names]
+    modules = [net.get_submodule(name) for name in names]
     last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
         address.function in ("linear", "layer_norm") for address in addresses
     )
