@@ -242,7 +242,10 @@ REFUSED = {
     "a recurrent layer": (recurrent, "a recurrent layer"),
     "attention": (attending, "attention: what it multiplies with"),
     "dot-product attention": (dot_product, "scaled_dot_product_attention.*attention"),
-    "a part changed in place": (part_in_place, r"a part of a tensor was changed in place; join parts with torch\.cat"),
+    "a part changed in place": (
+        part_in_place,
+        r"a part of a tensor was changed in place.*join the parts with torch\.cat",
+    ),
     "dynamic convolution": (dynamic, "its weights are computed from the picture"),
     "a star": (lambda net, y: F.relu6(y) * net.conv.weight.mean() * y.roll(1, 1), "neither is a gate"),
     "a gated convolution": (lambda net, y: F.gelu(y[:, :2]).repeat(1, 2, 1, 1) * y, "neither is a gate"),
@@ -287,19 +290,24 @@ def test_the_user_names_the_factor_of_a_star_to_keep_fixed():
         pw.keep_fixed(2)
 
 
-def test_scripted_traced_and_compiled_networks_are_refused_but_for_the_gradient():
+def test_scripted_and_traced_networks_are_refused_but_for_the_gradient_and_compiled_ones_always():
     net = stack().eval()
     picture = X[:1].float()
     expected = signal(net, picture, rules="gradient")
-    for made, words in (
-        (torch.jit.script(net), "a scripted or traced network"),
-        (torch.jit.trace(net, picture), "a scripted or traced network"),
-        (torch.compile(net, backend="aot_eager"), "a compiled network"),
-    ):
-        with pytest.raises(pw.PixelwardError, match=f'{words}.* or use rules="gradient"'):
+    for made in (torch.jit.script(net), torch.jit.trace(net, picture)):
+        with pytest.raises(pw.PixelwardError, match=r'a scripted or traced network.* or use rules="gradient"'):
             signal(made, picture, "6")
-    assert difference(signal(torch.jit.script(net), picture, "", rules="gradient"), expected) < 1e-5
-    assert difference(signal(torch.jit.trace(net, picture), picture, "", rules="gradient"), expected) < 1e-5
+        assert difference(signal(made, picture, "", rules="gradient"), expected) < 1e-5
+    for rules in ("deconvnet", "gradient"):
+        with pytest.raises(pw.PixelwardError, match=r"a compiled network.*as it was before torch\.compile$"):
+            signal(torch.compile(net, backend="aot_eager"), picture, "6", rules=rules)
+
+
+def test_batch_norm_in_training_mode_is_refused_by_the_gradient_too_for_it_forgets_its_statistics():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).double().train()
+    for rules in ("deconvnet", "guided", "gradient"):
+        with pytest.raises(pw.PixelwardError, match=r"batch_norm in '1'.*next step: .*call eval\(\) first"):
+            signal(net, X[:1], "2", rules=rules)
 
 
 def test_a_piece_that_torch_cannot_change_in_place_is_told_with_the_remedy():

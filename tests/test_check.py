@@ -556,3 +556,28 @@ def test_the_manual_shows_what_is_printed():
     page = (Path(__file__).parents[1] / "docs" / "check.md").read_text("utf-8")
     shown = page.split("```text\n")[1].split("```")[0]
     assert CliRunner().invoke(app, ["check", "zfnet64"]).stdout == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"size": 32}, r"given: size=32, channels=3 - allowed: \(height, width\)"),
+        ({"size": (0, 4)}, r"given: size=\(0, 4\)"),
+        ({"size": (32,)}, r"given: size=\(32,\)"),
+        ({"channels": 0}, "channels=0"),
+    ],
+)
+def test_what_is_no_size_is_told_in_one_line(given, words):
+    with pytest.raises(pw.PixelwardError, match=words):
+        pw.check(nn.Conv2d(3, 4, 3), **given)
+
+
+def test_a_name_instead_of_a_network_is_told_in_one_line():
+    with pytest.raises(pw.PixelwardError, match=r"given: a str instead of a network.*pw\.load"):
+        pw.check("zfnet64")
+
+
+@pytest.mark.parametrize("rules", [{3: len}, {torch.exp: 3}], ids=["a number as key", "a number as rule"])
+def test_what_is_no_rule_is_told_in_one_line(rules):
+    with pytest.raises(pw.PixelwardError, match="among the rules"):
+        pw.check(nn.Conv2d(3, 4, 3), rules=rules)

@@ -219,7 +219,7 @@ REFUSED = {
     "random numbers": (lambda y, z: y * torch.rand_like(y), "random numbers"),
     "a Bernoulli mask": (
         lambda y, z: y * (y.new_empty(1, 4, 1, 1).bernoulli_(0.5) / 0.5) + z,
-        "random numbers that were drawn while the network ran: call eval",
+        "random numbers that were drawn while the network ran .* call eval",
     ),
     "a dropout of ones": (lambda y, z: y * F.dropout(torch.ones(4, 1, 1, dtype=y.dtype)), "random numbers"),
     "a part by a mask": (part_by_mask, "does not follow|changed in place"),

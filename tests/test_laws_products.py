@@ -101,7 +101,8 @@ def test_a_saturation_on_the_signals_way_is_refused_and_has_a_gradient(operation
 
 
 KEEP = r"name the factor to keep fixed: rules=\{\*\*pw.DECONVNET, pw.PRODUCT: pw.keep_fixed\(0\)\}"
-REFUSALS = {name: (*case, KEEP) for name, case in PRODUCTS.items()} | {
+OTHER = KEEP + " for one of them, with a rule for the function that made the other"
+REFUSALS = {name: (*case, OTHER if "gates" in case[1] else KEEP) for name, case in PRODUCTS.items()} | {
     name: (*case, 'use rules="gradient"') for name, case in ATTENTIONS.items()
 }
 

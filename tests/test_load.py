@@ -242,11 +242,13 @@ def test_a_package_that_cannot_be_imported_is_told_in_one_line(package, error, m
 
     monkeypatch.setattr("pixelward.nets.load.importlib.import_module", fail)
     message = refused(f"{package}:resnet18")
-    assert (
-        f"given: model {package}:resnet18, but {package} cannot be imported ({str(error).replace(chr(10), ' ')})"
-        in (message)
+    broken = "torchvision" if isinstance(error, RuntimeError) else package
+    assert f"given: model {package}:resnet18, but {broken} cannot be imported ({str(error).replace(chr(10), ' ')})" in (
+        message
     )
-    assert f"built for torch {torch.__version__} - next step: pip install 'pixelward[zoo]'" in message
+    unfit = isinstance(error, RuntimeError)
+    helps = "install torch and torchvision from one index" if unfit else "pip install 'pixelward[zoo]'"
+    assert f"built for torch {torch.__version__} - next step: {helps}" in message
 
 
 @pytest.fixture

@@ -66,10 +66,7 @@ def check(
 
 def _ends(survey: Survey, edges: Sequence[Edge]) -> set[int]:
     """The values at which signals may start: the layers, and what the network puts out."""
-    steps = survey.plan.steps
-    used = {number for step in steps for number in step.inputs}
-    made = {number for step in steps for number in step.outputs if number is not None}
-    return (made - used) | {survey.number(edge) for edge in edges}
+    return {*survey.outputs(), *(survey.number(edge) for edge in edges)}
 
 
 def _operations(

@@ -25,8 +25,15 @@ def call_node(step: Step, signals: tuple[Tensor | None, ...]) -> tuple[Tensor | 
     except RuntimeError as error:
         if "modified by an inplace operation" not in str(error):
             raise
+        where = f"{step.operation} in {step.where or 'the network'!r}"
+        if step.unfit is not None:
+            raise PixelwardError(
+                given=f"{where}: {step.unfit}",
+                allowed="operations that treat every picture alike and by itself",
+                next_step="call eval() first",
+            ) from error
         raise PixelwardError(
-            given=f"{step.operation} in {step.where or 'the network'!r}, whose result was overwritten in place later",
+            given=f"{where}, whose result was overwritten in place later",
             allowed="operations that autograd can still differentiate",
             next_step='use rules="deconvnet", which needs no results, or inplace=False in what follows',
         ) from error

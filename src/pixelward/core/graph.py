@@ -26,7 +26,7 @@ from pixelward.errors import PixelwardError
 _REASONS: Mapping[str, str] = {  # why a kind, or a node without a row, has no rule
     rules.SATURATION: "it saturates, and passes no part of a signal as it is",
     rules.PRODUCT: "both factors carry the signal, and neither is a gate",
-    "CopySlices": "a part of a tensor was changed in place; join parts with torch.cat or torch.where instead",
+    "CopySlices": "a part of a tensor was changed in place",
 }
 _ATTENTION = "attention: what it multiplies with is computed from the picture"
 _RECURRENT = "a recurrent layer"
@@ -155,9 +155,9 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
             if output is not None:
                 numbers[node, number] = output
                 values.append(Value(tuple(metadata.shape), metadata.dtype, step.axes, step.followed, step.pictures))
-        if step.function is CheckpointFunction:
+        if step.function is CheckpointFunction:  # its node would fill the parameters' gradients
             raise PixelwardError(
-                given="a re-entrant checkpoint, which hides what runs inside it",
+                given=f"a re-entrant checkpoint in {step.where or 'the network'!r}, which hides what runs inside it",
                 allowed="networks whose operations autograd records",
                 next_step="use checkpoint(..., use_reentrant=False)",
             )

@@ -14,10 +14,11 @@ from pixelward.core import nodes, rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.edges import Edge
 from pixelward.core.fields import Extent, field_of
+from pixelward.core.functions import function_name
 from pixelward.core.graph import read
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import crossings, judge, reaches
-from pixelward.core.sentinel import Counts, function_name
+from pixelward.core.sentinel import Counts
 from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError
 
@@ -72,6 +73,8 @@ class Survey:
     def __init__(
         self, net: nn.Module, size: tuple[int, int], channels: int, table: rules.RuleSet = rules.DECONVNET
     ) -> None:
+        _refuse_no_network(net)
+        _refuse_no_size(size, channels)
         parameter = next(net.parameters(), torch.zeros(()))
         dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
         picture = torch.zeros(1, channels, *size, dtype=dtype, device=parameter.device)
@@ -142,6 +145,13 @@ class Survey:
             return False
         return True
 
+    def outputs(self) -> list[int]:
+        """The numbers of the values that the network puts out."""
+        edges = [
+            edge for address, edge in self._forward.outputs.items() if address.module == "" and not address.function
+        ]
+        return [self._numbers[edge] for edge in edges if edge in self._numbers]
+
     def number(self, edge: Edge) -> int:
         """The number of the edge's value in the plan."""
         return self._numbers[edge]
@@ -197,6 +207,27 @@ class Survey:
             location=owned[0] if owned else own[0],
             channel_axis=axis,
             refusal=refusal,
+        )
+
+
+def _refuse_no_network(net: object) -> None:
+    if not isinstance(net, nn.Module):
+        raise PixelwardError(
+            given=f"a {type(net).__name__} instead of a network",
+            allowed="torch.nn.Module",
+            next_step='load one first: pw.load("zfnet64")',
+        )
+
+
+def _refuse_no_size(size: object, channels: object) -> None:
+    whole = (
+        isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in (*size, channels))
+    )
+    if not whole or min((*size, channels)) < 1:  # type: ignore[misc]
+        raise PixelwardError(
+            given=f"size={size!r}, channels={channels!r}",
+            allowed="(height, width) in pixels and a number of channels, 1 or more each",
+            next_step="give the size of the prepared pictures, such as size=(224, 224)",
         )
 
 

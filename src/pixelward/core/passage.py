@@ -87,15 +87,20 @@ def unwrapped(net: nn.Module) -> nn.Module:
 
 
 def refuse_unreadable(net: nn.Module, *, opaque: bool = False) -> None:
-    """Refuse what no watcher can see into: scripted, traced and compiled modules, unless `opaque` ones are allowed."""
-    for name, module in () if opaque else net.named_modules():
+    """Refuse what no watcher can see into: compiled modules; scripted and traced ones unless `opaque` are allowed."""
+    for name, module in net.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
-        if scripted or type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None):
+        if (
+            (scripted and not opaque)
+            or type(module).__name__ == "OptimizedModule"
+            or getattr(module, "_compiled_call_impl", None)
+        ):
             what = f"module {name!r}" if name else "network"
             raise PixelwardError(
                 given=f"a {'scripted or traced' if scripted else 'compiled'} {what}",
                 allowed="networks whose forward pass is ordinary Python over torch",
-                next_step='hand over the network as it was before torch.jit or torch.compile, or use rules="gradient"',
+                next_step="hand over the network as it was before "
+                + ('torch.jit, or use rules="gradient"' if scripted else "torch.compile"),
             )
 
     if any(is_lazy(parameter) for parameter in net.parameters()):

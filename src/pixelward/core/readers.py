@@ -18,7 +18,7 @@ from pixelward.core.plan import MAPS, POINTWISE, WHOLE, Axes, Geometry, Step
 
 MIXES = "it mixes the pictures of a batch"
 RANDOM = "it is random (training mode): call eval() first"
-NOISE = "it uses random numbers that were drawn while the network ran: call eval() first, or keep them in a buffer"
+NOISE = "it uses random numbers that were drawn while the network ran"
 
 Node = Any  # torch.autograd.graph.Node; its saved attributes are not typed
 Fields = dict[str, Any]

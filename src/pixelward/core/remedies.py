@@ -6,10 +6,18 @@ GRADIENT = 'use rules="gradient"'
 ATTENTION = "attention"
 WEIGHTS = "it makes the weights of an attention"  # of its softmax
 
+_KEPT = "name the factor to keep fixed: rules={{**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed({})}}"
 _OF_ATTENTION = ("as in attention", "attention: what it multiplies with", WEIGHTS)  # words in a reason
 # Words in a reason, and the remedy.
 _REMEDIES = (
     ("(training mode)", "call eval() first"),
+    ("random numbers", "call eval() first"),
+    ("was changed in place", "join the parts with torch.cat or torch.where instead"),
+    (
+        "both factors are gates",
+        f"{_KEPT.format(0)} for one of them, with a rule for the function that made the other",
+    ),
+    *((f"its {what} computed from the picture", _KEPT.format(1)) for what in ("weights are", "scale is", "slope is")),
     *((words, GRADIENT) for words in _OF_ATTENTION),
     (
         "computed from the picture that autograd does not follow",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pixelward.core import remedies, unpooling
 from pixelward.core.engine import call_node, fit, input_shapes, of_outputs
+from pixelward.core.functions import function_name
 from pixelward.core.margins import stretched, with_margins
 from pixelward.core.plan import MAPS, Geometry, Step
 from pixelward.errors import PixelwardError
@@ -296,6 +297,7 @@ def resolve(rules: str | RuleSet, unpool: str) -> RuleSet:
             allowed=f"{', '.join(RULE_SETS)} or a dict of rules",
             next_step='use rules="deconvnet", the paper\'s',
         )
+    _refuse_no_rules(named)
     if unpool not in UNPOOLING:
         raise PixelwardError(
             given=f"unpool={unpool!r}", allowed=", ".join(UNPOOLING), next_step='use unpool="sum", the default'
@@ -311,14 +313,41 @@ def resolve(rules: str | RuleSet, unpool: str) -> RuleSet:
     return MappingProxyType({**named, MAX_POOL: UNPOOLING[unpool]})
 
 
+def _refuse_no_rules(rules: RuleSet) -> None:
+    for key, rule in rules.items():
+        if not (isinstance(key, str) or callable(key)) or not callable(rule):
+            raise PixelwardError(
+                given=f"{key!r}: {rule!r} among the rules",
+                allowed="kinds of steps, torch functions and autograd functions, each with a rule to call",
+                next_step="begin with {**pw.DECONVNET, torch.exp: my_rule}",
+            )
+
+
+def is_function(key: object) -> bool:
+    """Whether a key of a rule set is a torch function, which goes by its name; an autograd function is a class."""
+    return callable(key) and not isinstance(key, type)
+
+
+def _own_row(step: Step, rules: RuleSet) -> Rule | None:
+    """The rule for the function that made a step, in whatever spelling it was called."""
+    if step.function is None or isinstance(step.function, type):
+        return rules.get(step.function)
+    named = (rule for key, rule in rules.items() if is_function(key) and function_name(key) == step.operation)
+    return next(named, None)
+
+
+def _row(step: Step, rules: RuleSet) -> Rule | None:
+    return _own_row(step, rules) or rules.get(step.kind) or rules.get(ANY)
+
+
 def lacks(step: Step, rules: RuleSet) -> bool:
     """Whether a rule set has no row for a step, which autograd could cross all the same."""
-    return step.refusal is None and not ({step.function, step.kind, ANY} & rules.keys())
+    return step.refusal is None and _row(step, rules) is None
 
 
 def rule_for(step: Step, rules: RuleSet) -> Rule:
     """The row of a step: by its function, its kind, or any. Raises PixelwardError where there is none."""
-    rule = rules.get(step.function) or rules.get(step.kind) or rules.get(ANY)
+    rule = _row(step, rules)
     refusal = step.unfit or step.refusal
     if rule is None or (refusal is not None and ANY not in rules):
         where = f"{step.operation} in {step.where or 'the network'!r}"

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import pools, readers, rules
 from pixelward.core.edges import Edge
+from pixelward.core.functions import function_name
 from pixelward.core.graph import Composite, Notes, Origin
 from pixelward.core.masks import Call, Masks, Spelled
 from pixelward.core.overwriting import composites, whole_view
@@ -57,23 +58,6 @@ _DRAWN = frozenset(
     "exponential geometric cauchy log_normal random".split()
 )
 _RANDOM = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
-_ONE_NAME: dict[Any, str] = {
-    F.threshold: "threshold",
-    F.max_pool1d: "max_pool1d",
-    F.max_pool2d: "max_pool2d",
-    F.max_pool3d: "max_pool3d",
-    F.adaptive_max_pool1d: "adaptive_max_pool1d",
-    F.adaptive_max_pool2d: "adaptive_max_pool2d",
-    F.adaptive_max_pool3d: "adaptive_max_pool3d",
-}
-
-
-def function_name(function: Any) -> str:
-    """One name for every spelling: `F.relu`, `torch.relu_`, `Tensor.relu` are all `relu`."""
-    name = str(_ONE_NAME.get(function) or getattr(function, "__name__", type(function).__name__))
-    if name == "__get__":  # an attribute of a tensor, such as .data
-        name = str(getattr(getattr(function, "__self__", None), "__name__", name))
-    return name if name.startswith("_") else name.rstrip("_")
 
 
 class Counts:
@@ -93,7 +77,7 @@ class Sentinel(TorchFunctionMode):
     `where` is told by the caller: the name of the module whose forward is running. `picture` is the node that would
     keep the picture's gradient.
     `made` is called after each function with the parts of its address and the tensor that it gave or changed. `owned`
-    are the functions that the user has rules for: each is one step, however many nodes it makes.
+    are the names of the functions that the user has rules for: each is one step, however many nodes it makes.
     """
 
     def __init__(
@@ -101,7 +85,7 @@ class Sentinel(TorchFunctionMode):
         where: Callable[[], str],
         made: Callable[[str, str, int, Tensor], None],
         picture: Node,
-        owned: Container[object] = frozenset(),
+        owned: Container[str] = frozenset(),
     ) -> None:
         super().__init__()
         self._owned = owned
@@ -156,7 +140,7 @@ class Sentinel(TorchFunctionMode):
         changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
         self._look_for_escapes(name, where, live, entered, tainted, changed, result)
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
-        if function in self._owned and self._watched[-1][1] - first > 1:
+        if name in self._owned and self._watched[-1][1] - first > 1:
             self._composites.update(dict.fromkeys(nodes, Composite(name, entered, readers.pointwise)))
         views = [tensor for tensor in changed if id(tensor) in bases]
         self._note(nodes, origin, call, bool(tainted), None if views else spelled)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pixelward.core import rules
 from pixelward.core.addresses import Address, parse
 from pixelward.core.edges import Edge
+from pixelward.core.functions import function_name
 from pixelward.core.graph import Notes, Wiring, read
 from pixelward.core.nodes import operation
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
@@ -113,7 +114,7 @@ def channel_axis(net: nn.Module, value: Value, text: str, addresses: Sequence[Ad
     Anything else is refused, and so are linear layers and layer norms behind which maps could not be followed.
     """
     names = {address.module for address in addresses if address.function is None and not address.relu}
-    modules = [net.get_submodule(name) for name in names]
+    modules = [module for name, module in net.named_modules() if name in names]
     last = any(isinstance(module, nn.Linear | nn.LayerNorm) for module in modules) or any(
         address.function in ("linear", "layer_norm") for address in addresses
     )
@@ -134,7 +135,7 @@ class Pass:
     def __init__(self, net: nn.Module, pictures: Tensor, table: RuleSet = rules.DECONVNET) -> None:
         self.net = unwrapped(net)
         refuse_unreadable(self.net, opaque=rules.ANY in table)
-        self._owned = frozenset(key for key in table if callable(key))
+        self._owned = frozenset(function_name(key) for key in table if rules.is_function(key))
         self.modules = Modules(self.net)
         self.outputs: dict[Address, Edge] = {}  # every tensor of a module or function, in order of execution
         self.shapes: dict[Address, tuple[int, ...]] = {}

@@ -331,10 +331,11 @@ def _zoo(package: str, model: str) -> Any:
         return importlib.import_module(package)
     except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
         reason = " ".join(str(error).split())
+        unfit = isinstance(error, RuntimeError)
         raise PixelwardError(
-            given=f"model {model}, but {package} cannot be imported ({reason})",
-            allowed=f"{package} installed, and built for torch {torch.__version__}",
-            next_step="pip install 'pixelward[zoo]', or write a factory of your own as file.py:factory",
+            given=f"model {model}, but {'torchvision' if unfit else package} cannot be imported ({reason})",
+            allowed=f"{package} installed, and torchvision built for torch {torch.__version__}",
+            next_step="install torch and torchvision from one index" if unfit else "pip install 'pixelward[zoo]'",
         ) from error
 
 
