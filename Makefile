@@ -20,7 +20,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
 
-# Hours on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
+# About an hour and a half on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
 zoo: $(ZOO_STAMP)
 	$(ZOO_BIN)/python tools/run_zoo.py $(ZOO); status=$$?; $(ZOO_BIN)/python tools/zoo_page.py && exit $$status
 

@@ -11,7 +11,7 @@ from typing import Any
 from run_zoo import LINES, ROOT, digest, read  # first: it finds tests/zoo
 
 from pixelward.core import rules
-from zoo.judge import COMPARED, EXACT
+from zoo.judge import BATCHED, COMPARED, EXACT
 from zoo.networks import entries
 
 Record = dict[str, Any]
@@ -64,6 +64,7 @@ def page(lines: Iterable[Record]) -> str:
                 "verdict",
                 "layers that project",
                 "worst relative difference",
+                "extensions",
                 "what is refused",
                 *PEERS.values(),
             ],
@@ -89,6 +90,9 @@ def introduction(records: Sequence[Record]) -> str:
         sorted({", ".join(f"{name} {number}" for name, number in record["versions"].items()) for record in records})
     )
     minutes = sum(record.get("seconds", 0) for record in records) / 60
+    others = [record["network"] for record in records if record.get("other_kernel")]
+    kernels = ", ".join(others) or "in none of these networks"
+    silent, compared = (sum(record.get(key, 0) for record in records) for key in ("silent", "compared"))
     memory = max((record.get("gibibytes", 0) for record in records), default=0)
     return f"""# The zoo
 
@@ -106,16 +110,18 @@ random picture of 64 pixels a side unless a network wants more, float64, evaluat
 **Exact** means all of this: the network's output is the same bits with and without tracing; every default layer
 projects; in {COMPARED} layers from the first to the last, and in the output, the strongest unit whose signal is not
 zero projects as the oracle says, within {EXACT:.0e} of the largest number; three units of each of these layers project
-in their windows as on the whole picture; a picture projects in a batch as alone; a scan sees the same bits as a trace;
-no hook, flag, gradient, buffer, parameter or module of the network is another than before. (Torch runs recurrent layers
-by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for.)
+in their windows as on the whole picture; in {BATCHED} layers a picture projects in a batch as alone; a scan sees the
+same bits as a trace; no hook, flag, gradient, buffer, parameter or module of the network is another than before. Torch
+runs some layers by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for
+({kernels}). {silent} of {compared} comparisons were of units that are all zero, as rectified ones may be, with a reference
+of zero.
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain
 gradient is the projection. It reads no graph and no table of Pixelward's.
 
-**Extensions** are the rules used beyond the paper's convolution, ReLU, max-pool and response norm; sums, slices, scales
-and other linear steps, which have one transpose only, are not listed.
+**Extensions** are the rules used beyond the paper's convolution, ReLU, max-pool and response norm; sums, slices, scales,
+averages, batch norm in evaluation mode and other linear steps, which have one transpose only, are not listed.
 
 **The other columns.** Captum's `Deconvolution` and zennit's `DeconvNet` were asked for the strongest class, seed 1, and
 held against the same oracle. *Right*: equal to 1e-9. *Silently wrong*: another picture, without an error or
@@ -158,8 +164,12 @@ def unhappy(records: Sequence[Record], missing: Sequence[str]) -> str:
     return text
 
 
+def extensions(record: Record) -> str:
+    return ", ".join(kind for kind in record.get("kinds", ()) if kind not in SIMPLE) or "none"
+
+
 def exact_row(record: Record) -> list[object]:
-    used = [kind for kind in record.get("kinds", ()) if kind not in PAPER | PLAIN]
+    used = extensions(record)
     verdict = record["verdict"]
     fixed = record.get("fixed")
     if verdict == "refused" and record.get("output"):
@@ -171,7 +181,7 @@ def exact_row(record: Record) -> list[object]:
         verdict,
         layers(record),
         small(record.get("difference")),
-        ", ".join(used) or "none",
+        used,
         *(CELLS[record[peer]["verdict"]] for peer in PEERS),
     ]
 
@@ -186,6 +196,7 @@ def attention_row(record: Record) -> list[object]:
         record["verdict"],
         layers(record),
         small(record.get("difference")),
+        extensions(record),
         f"{record['refused']['layer'] or 'all'}: {reason(record)}" if "refused" in record else "nothing",
         *(CELLS[record[peer]["verdict"]] for peer in PEERS),
     ]
