@@ -113,15 +113,15 @@ zero projects as the oracle says, within {EXACT:.0e} of the largest number; thre
 in their windows as on the whole picture; in {BATCHED} layers a picture projects in a batch as alone; a scan sees the
 same bits as a trace; no hook, flag, gradient, buffer, parameter or module of the network is another than before. Torch
 runs some layers by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for
-({kernels}). {silent} of {compared} comparisons were of units that are all zero, as rectified ones may be, with a reference
-of zero.
+({kernels}). {silent} of {compared} comparisons were of units that are zero, as rectified ones may be, with a reference of
+zero.
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain
 gradient is the projection. It reads no graph and no table of Pixelward's.
 
-**Extensions** are the rules used beyond the paper's convolution, ReLU, max-pool and response norm; sums, slices, scales,
-averages, batch norm in evaluation mode and other linear steps, which have one transpose only, are not listed.
+**Extensions** are the rules used beyond the paper's convolution, ReLU, max-pool and response norm; sums, slices,
+scales, averages, batch norm in evaluation mode and other linear steps, which have one transpose only, are not listed.
 
 **The other columns.** Captum's `Deconvolution` and zennit's `DeconvNet` were asked for the strongest class, seed 1, and
 held against the same oracle. *Right*: equal to 1e-9. *Silently wrong*: another picture, without an error or
