@@ -137,6 +137,18 @@ EQUAL = {
     ),
     "a rectified copy": (written(lambda y, z: (y.__setitem__(slice(None), y.relu()), y)[1]), lambda y, z: y.relu()),
     "a mask in place on a turned view": (written(by_mask_in_place), lambda y, z: y.relu()),
+    "a whole tensor rectified through its flattened view": (
+        written(lambda y, z: (y.flatten(1).relu_(), y)[1]),
+        lambda y, z: y.relu(),
+    ),
+    "a flattened view rectified in place": (
+        written(lambda y, z: y.flatten(2).relu_().view_as(z)),
+        lambda y, z: y.relu(),
+    ),
+    "groups of channels rectified in place": (
+        written(lambda y, z: (y.unflatten(1, (2, 2)).relu_(), y)[1]),
+        lambda y, z: y.relu(),
+    ),
     "a mask assigned in a full slice": (written(full_slice), lambda y, z: y.relu()),
     "a full slice plus its own base": (written(lambda y, z: (y[:].add_(y), y)[1]), lambda y, z: y + y),
     "a view plus itself": (
@@ -158,6 +170,26 @@ EQUAL = {
         lambda y, z: y.relu() * torch.tanh(y.relu()).detach(),
     ),
     "tanh less one": (lambda y, z: y * (torch.tanh(y) - 1), lambda y, z: y * (torch.tanh(y) - 1).detach()),
+    "a pooled copy added": (
+        lambda y, z: y + F.interpolate(y.unflatten(2, (3, 2)).unflatten(4, (3, 2)).mean((3, 5)), scale_factor=2),
+        lambda y, z: y + F.interpolate(F.avg_pool2d(y, 2), scale_factor=2),
+    ),
+    "a channel-group shortcut": (
+        lambda y, z: y + y.unflatten(1, (2, 2)).sum(1).repeat(1, 2, 1, 1),
+        lambda y, z: y + torch.cat([y[:, :2] + y[:, 2:]] * 2, 1),
+    ),
+    "a sum of what was rectified apart": (
+        lambda y, z: y.relu() + y.sum(1, keepdim=True),
+        lambda y, z: y.relu() + sum(y.split(1, 1)),
+    ),
+    "a root mean square over the map by a pool": (
+        lambda y, z: y / torch.sqrt(F.avg_pool2d(y**2, 6) + 1e-5),
+        lambda y, z: y / torch.sqrt((y**2).mean((2, 3), keepdim=True) + 1e-5).detach(),
+    ),
+    "a gate that mixes by lerp": (
+        lambda y, z: torch.lerp(y, z, (y - z).sigmoid()),
+        lambda y, z: y * (1 - (y - z).sigmoid().detach()) + z * (y - z).sigmoid().detach(),
+    ),
     "a sigmoid by hand": (lambda y, z: y * (1 / (1 + torch.exp(-z))), lambda y, z: y * z.sigmoid().detach()),
     "a hard sigmoid by hand": (
         lambda y, z: y * F.relu6(z + 3) / 6,
@@ -174,6 +206,106 @@ def test_what_was_once_wrong_is_right(function, plain):
     expected = hooked(other, x, other.last, 1, (2, 3), "deconvnet", 1.0)
     assert expected.any()
     assert difference(unit.signal, expected) < 1e-10
+
+
+W = torch.tensor([0.5, 2.0, 1.0, 3.0], dtype=torch.float64).view(4, 1, 1)
+THREE = torch.tensor(3.0)
+
+
+def acon(y):
+    return (1.5 * y - 0.5 * y) * torch.sigmoid(2 * (1.5 * y - 0.5 * y)) + 0.5 * y
+
+
+# Activations in spellings that were once taken for gates, and a spelling that is known.
+ACTIVATIONS = {
+    "hard swish, scaled before": (lambda y: y * torch.clamp((y + 3) / 6, 0, 1), F.hardswish),
+    "hard swish, clamped by method": (lambda y: y * ((y + 3) / 6).clamp(0, 1), F.hardswish),
+    "hard swish, hardtanh": (lambda y: y * F.hardtanh((y + 3) / 6, 0.0, 1.0), F.hardswish),
+    "hard swish, three as a tensor": (lambda y: y * (F.relu6(y + THREE) / 6), F.hardswish),
+    "hard swish, three by name": (lambda y: y * (F.relu6(torch.add(y, other=3)) / 6), F.hardswish),
+    "hard swish, subtracted": (lambda y: y * (F.relu6(y.sub(-3)) / 6), F.hardswish),
+    "the classical hard sigmoid": (
+        lambda y: y * torch.clamp(0.5 * (y + 1), 0, 1),
+        lambda y: y * torch.clamp(0.5 * y + 0.5, 0, 1),
+    ),
+    "timm's hard mish": (lambda y: 0.5 * y * (y + 2).clamp(0, 2), lambda y: y * torch.clamp(0.5 * y + 1, 0, 1)),
+    "mish by logaddexp": (lambda y: y * torch.logaddexp(y, torch.zeros((), dtype=y.dtype)).tanh(), F.mish),
+    "swish, scaled by channel before": (lambda y: W * y * torch.sigmoid(y), lambda y: W * F.silu(y)),
+    "ACON, its difference written twice": (acon, lambda y: y * torch.sigmoid(2 * y) + 0.5 * y),
+}
+
+
+@pytest.mark.parametrize(("spelled", "known"), ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_an_activation_is_one_however_it_is_spelled(spelled, known):
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    (one,), (other,) = (
+        project_units(Between(lambda y, z, f=f: f(y)), x, "last", [Unit(0, 1, (2, 3))], seed="one")
+        for f in (spelled, known)
+    )
+    assert other.signal.any()
+    assert difference(one.signal, other.signal) < 1e-10
+
+
+def test_a_convolution_called_twice_makes_one_activation():
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+    class Twice(Between):
+        def forward(self, x):
+            return self.last(self.one(x) * torch.sigmoid(self.one(x)))
+
+    once = Between(lambda y, z: F.silu(y))
+    (one,), (other,) = (project_units(net, x, "last", [Unit(0, 1, (2, 3))], seed="one") for net in (Twice(None), once))
+    assert difference(one.signal, other.signal) < 1e-10
+
+
+HOOKS = ["register_full_backward_hook", "register_full_backward_pre_hook"]
+
+
+@pytest.mark.parametrize("register", HOOKS)
+def test_backward_hooks_that_others_left_change_nothing(register):
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    net = Between(lambda y, z: F.relu(y))
+    (before,) = project_units(net, x, "last", [Unit(0, 1, (2, 3))], seed="one")
+    getattr(net.one, register)(lambda *given: None)
+    for rules in ("deconvnet", "gradient"):
+        (after,) = project_units(net, x, "last", [Unit(0, 1, (2, 3))], seed="one", rules=rules)
+        assert rules == "gradient" or difference(before.signal, after.signal) < 1e-12
+
+
+def test_a_network_made_under_inference_mode_is_refused_and_left_as_it_was():
+    with torch.inference_mode():
+        net = nn.Conv2d(3, 4, 3)
+    with pytest.raises(pw.PixelwardError, match=r"made under torch\.inference_mode.*outside of inference_mode"):
+        pw.project(net, torch.randn(3, 8, 8), layer="", channel=1)
+    assert net.weight.requires_grad
+
+
+def test_a_constant_kept_from_a_run_under_inference_mode_is_a_constant():
+    class Placed(Between):
+        grid = None
+
+        def forward(self, x):
+            if self.grid is None:
+                self.grid = torch.linspace(0, 1, 6, dtype=x.dtype)
+            return self.last(self.one(x) + self.grid)
+
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    net = Placed(None)
+    with torch.inference_mode():
+        net(x)
+    (one,) = project_units(net, x, "last", [Unit(0, 1, (2, 3))], seed="one")
+    (other,) = project_units(Between(lambda y, z: y), x, "last", [Unit(0, 1, (2, 3))], seed="one")
+    assert difference(one.signal, other.signal) < 1e-12
+
+
+def test_what_runs_without_gradients_is_told_with_where_to_look():
+    class Frozen(Between):
+        @torch.no_grad()
+        def forward(self, x):
+            return self.last(self.one(x))
+
+    with pytest.raises(pw.PixelwardError, match=r"nothing depends on the picture.*no_grad"):
+        pw.layers(Frozen(None), size=(8, 8), channels=2)
 
 
 def with_a_gradient_of_its_own(y, z):

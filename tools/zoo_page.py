@@ -113,8 +113,7 @@ zero projects as the oracle says, within {EXACT:.0e} of the largest number; thre
 in their windows as on the whole picture; in {BATCHED} layers a picture projects in a batch as alone; a scan sees the
 same bits as a trace; no hook, flag, gradient, buffer, parameter or module of the network is another than before. Torch
 runs some layers by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for
-({kernels}). {silent} of {compared} comparisons were of units that are zero, as rectified ones may be, with a reference of
-zero.
+({kernels}). In {silent} of {compared} comparisons the unit, as rectified ones may be, and its reference were zero.
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain

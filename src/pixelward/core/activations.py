@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from pixelward.core.edges import BOUNDED, ELEMENTWISE, Edge, Edges, bounds, constant, factor, names
-from pixelward.core.gates import is_hard_sigmoid
 from pixelward.core.nodes import known_operation as operation
 from pixelward.core.readers import Node
 
 EXPONENTIAL = names("Exp Expm1 Sub Add Mul Div")  # what exp(x) - 1 is made of, also scaled
 
 
-def activation(edges: Edges, name: str, feature: Edge, other: Edge) -> tuple[Edge, float] | None:
+Share = float | Tensor  # a tensor for one that differs from channel to channel
+
+
+def activation(edges: Edges, name: str, feature: Edge, other: Edge) -> tuple[Edge, Share] | None:
     """The tensor x where feature and the other factor (or divisor) spell an activation of x, and how many times it."""
     for root, share in _roots(edges, feature):
-        found = edges.only_from(other, root, ELEMENTWISE)
-        if not found:
-            continue
-        largest = _largest(edges, other, root) if name == "Mul" else _of_divisor(edges, other, root)
-        return None if largest is None else (root, share * largest)
+        for twin in _twins(edges, root, other):
+            largest = _largest(edges, other, twin) if name == "Mul" else _of_divisor(edges, other, twin)
+            if largest is not None:
+                return root, share * largest
     return None
+
+
+def _twins(edges: Edges, root: Edge, other: Edge) -> list[Edge]:
+    """The tensor of which alone a factor is made: the root, or one that was computed once more in the same way."""
+    found, stack, seen = [], [other], {other}
+    while stack:
+        here = stack.pop()
+        if here != other and edges.same(here, root):
+            found.append(here)
+        elif operation(here[0]) in ELEMENTWISE and len(seen) < 64:
+            below = [edge for _, edge in edges.inputs(here[0]) if edge not in seen]
+            seen.update(below)
+            stack += below
+    return [twin for twin in found if edges.only_from(other, twin, ELEMENTWISE)]
 
 
 def is_exponential(edges: Edges, edge: Edge, source: Edge) -> bool:
@@ -36,16 +54,17 @@ def leaky(edges: Edges, edge: Edge, source: Edge) -> bool:
     return share is not None and bool((share >= 0).all())
 
 
-def _roots(edges: Edges, edge: Edge) -> list[tuple[Edge, float]]:
+def _roots(edges: Edges, edge: Edge) -> list[tuple[Edge, Share]]:
     """The tensor, and those that it is a constant multiple of, each with that constant."""
-    found = [(edge, 1.0)]
+    found: list[tuple[Edge, Share]] = [(edge, 1.0)]
     while True:
         (node, _), share = found[-1]
         inputs = edges.inputs(node)
         if operation(node) == "Neg":
-            times: float | None = -1.0
+            times: Share | None = -1.0
         elif operation(node) in ("Mul", "Div") and len(inputs) == 1:
             times = factor(node, inputs[0][0])
+            times = constant(node, inputs[0][0]) if times is None and operation(node) == "Mul" else times
         else:
             return found
         if times is None:
@@ -64,10 +83,10 @@ def _largest(edges: Edges, edge: Edge, root: Edge) -> float | None:
     if name == "Reciprocal":
         return _of_divisor(edges, source, root)
     if name in BOUNDED:
-        spelled = is_hard_sigmoid(edges, node) or (bounds(node) == (0.0, 1.0) and source[0] in edges.shifts)
-        return bounds(node)[1] if spelled and _grows(edges, source, root) else None
+        low, high = bounds(node)
+        return high if low == 0 and 0 < high < torch.inf and _is_shifted(edges, source, root) else None
     if name == "Tanh":
-        rectified = None if source == root else _rectified(edges, source[0])
+        rectified = None if source == root else _positive(edges, source[0])
         return 1.0 if rectified is not None and _grows(edges, rectified, root) else None
     if len(inputs) != 1:
         return None
@@ -107,11 +126,23 @@ def softplus_of(edges: Edges, node: Node) -> Edge | None:
     return edges.inputs(source[0])[0][1] if operation(source[0]) == "Exp" else None
 
 
-def _rectified(edges: Edges, node: Node) -> Edge | None:
-    """What a softplus or a rectifier is of."""
-    if operation(node) in ("Softplus", "Relu"):
+def _positive(edges: Edges, node: Node) -> Edge | None:
+    """What a softplus, a rectifier or an exponential is of."""
+    if operation(node) in ("Softplus", "Relu", "Exp"):
         return edges.inputs(node)[0][1]
     return softplus_of(edges, node) if operation(node) in ("Log", "Log1P", "Logaddexp") else None
+
+
+def _is_shifted(edges: Edges, edge: Edge, root: Edge) -> bool:
+    """Whether a tensor is a positive multiple of `root` with a constant added, as what a hard sigmoid clamps."""
+    added, here = False, edge
+    while here != root:
+        name, inputs = operation(here[0]), edges.inputs(here[0])
+        if name not in ("Add", "Sub", "Mul", "Div", "Neg", "ToCopy") or len(inputs) != 1:
+            return False
+        added = added or name in ("Add", "Sub")
+        here = inputs[0][1]
+    return added and _grows(edges, edge, root)
 
 
 def _grows(edges: Edges, edge: Edge, root: Edge) -> bool:

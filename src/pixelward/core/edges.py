@@ -35,9 +35,9 @@ MOVES = names(
 )
 ARITHMETIC = names("Add Sub Rsub Mul Div Neg")
 ELEMENTWISE = ARITHMETIC | names(
-    "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Abs Reciprocal Erf Sigmoid Tanh Hardsigmoid Softplus Relu Threshold Hardtanh "
-    "Clamp ClampMin ClampMax LeakyRelu Elu Silu Gelu Hardswish Mish Maximum Minimum Sign Addcmul Addcdiv Where ToCopy "
-    "Clone Alias"
+    "Pow Sqrt Rsqrt Exp Expm1 Log Log1P Logaddexp Abs Reciprocal Erf Sigmoid Tanh Hardsigmoid Softplus Relu "
+    "Threshold Hardtanh Clamp ClampMin ClampMax LeakyRelu Elu Silu Gelu Hardswish Mish Maximum Minimum Sign Addcmul "
+    "Addcdiv Where ToCopy Clone Alias"
 )
 AVERAGES = names("AvgPool2D AdaptiveAvgPool2D")
 
@@ -78,6 +78,28 @@ class Edges:
                 known[stack.pop()] = tell(here[0])
         return known[edge]
 
+    def same(self, one: Edge, other: Edge, depth: int = 12) -> bool:
+        """Whether two tensors are one, or were computed twice in the same way: scaled, added, convolved."""
+        (node, number), (twin, its) = one, other
+        if one == other:
+            return True
+        name, inputs, others = operation(node), self.inputs(node), self.inputs(twin)
+        alike = number == its and name == operation(twin) and [n for n, _ in inputs] == [n for n, _ in others]
+        if not alike or not depth or not self._same_constants(name, node, twin, inputs):
+            return False
+        return all(self.same(mine, theirs, depth - 1) for (_, mine), (_, theirs) in zip(inputs, others, strict=True))
+
+    def _same_constants(self, name: str, node: Node, twin: Node, inputs: list[tuple[int, Edge]]) -> bool:
+        if name == "Convolution":
+            return len(inputs) == 1 and node._saved_weight.data_ptr() == twin._saved_weight.data_ptr()
+        if name in ("Mul", "Div") and len(inputs) == 1:
+            return _equal(constant(node, inputs[0][0]), constant(twin, inputs[0][0]))
+        if name in ("Add", "Sub"):
+            if len(inputs) == 1:
+                return self.shifts.get(node) is not None and self.shifts.get(node) == self.shifts.get(twin)
+            return bool(node._saved_alpha == twin._saved_alpha)
+        return name in ("Neg", "Mul", "Div")
+
     def only_from(self, edge: Edge, source: Edge, allowed: frozenset[str]) -> set[str] | None:
         """Names of the nodes between `source` and `edge`; None where anything else than `source` comes in."""
         found: set[str] = set()
@@ -94,6 +116,10 @@ class Edges:
             if len(seen) > 64:
                 return None
         return found
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and one.shape == other.shape and bool(torch.equal(one, other))
 
 
 def constant(node: Node, live: int) -> Tensor | None:

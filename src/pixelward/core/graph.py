@@ -108,7 +108,7 @@ class Wiring:
         if composite is not None:
             added = composite.kind == rules.ADDITION and len(composite.inputs) == 2
             statistic = added and any(
-                edge is not None and self.patterns.is_statistic(composite.inputs[1], edge)
+                edge is not None and self.patterns.is_shift(composite.inputs[1], edge)
                 for edge in (composite.inputs[0], composite.view)
             )
             return Verdict(rules.STATISTIC, kept=1) if statistic else Verdict(composite.kind)

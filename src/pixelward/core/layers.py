@@ -73,9 +73,8 @@ class Survey:
     def __init__(
         self, net: nn.Module, size: tuple[int, int], channels: int, table: rules.RuleSet = rules.DECONVNET
     ) -> None:
-        _refuse_no_network(net)
         _refuse_no_size(size, channels)
-        parameter = next(net.parameters(), torch.zeros(()))
+        parameter = next(unwrapped(net).parameters(), torch.zeros(()))
         dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
         picture = torch.zeros(1, channels, *size, dtype=dtype, device=parameter.device)
         with Pass(net, picture, table) as forward:
@@ -114,6 +113,12 @@ class Survey:
         """
         if self._failure is not None:
             raise self._failure
+        if not self._forward.outputs:
+            raise PixelwardError(
+                given="a network in which nothing depends on the picture as autograd sees it",
+                allowed="networks that run while gradients are recorded",
+                next_step="look for no_grad, inference_mode, detach or .data in its forward",
+            )
         made_by_convolution = []
         for edge, addresses in self._addresses.items():
             shape = self._forward.shapes[addresses[0]]
@@ -207,15 +212,6 @@ class Survey:
             location=owned[0] if owned else own[0],
             channel_axis=axis,
             refusal=refusal,
-        )
-
-
-def _refuse_no_network(net: object) -> None:
-    if not isinstance(net, nn.Module):
-        raise PixelwardError(
-            given=f"a {type(net).__name__} instead of a network",
-            allowed="torch.nn.Module",
-            next_step='load one first: pw.load("zfnet64")',
         )
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from torch.nn.modules._functions import BackwardHookFunction
+
 from pixelward.core import moves, pools, readers, rules
 from pixelward.core.readers import Node, Reader
 
@@ -21,7 +23,8 @@ def operation(node: Node) -> str:
 
 def known_operation(node: Node) -> str:
     """Its operation, or nothing for a user's autograd function, whatever name that bears."""
-    return "" if hasattr(type(node), "_forward_cls") else operation(node)
+    made = getattr(type(node), "_forward_cls", None)
+    return operation(node) if made in (None, BackwardHookFunction) else ""
 
 
 def row_of(node: Node) -> tuple[str, Reader]:
@@ -53,6 +56,7 @@ _FAMILIES: tuple[tuple[str, Reader, str], ...] = (
     (rules.LINEAR, pools.sum_over, "Sum"),
     (rules.PADDING, moves.padding, "ConstantPadNd"),
     (rules.IDENTITY, readers.pointwise, "Clone Alias"),
+    (rules.IDENTITY, readers.hooked, "BackwardHookFunction"),
     (rules.IDENTITY, readers.overwritten, "CopyBackwards"),
     (rules.ADDITION, readers.sum_of(1), "Add"),
     (rules.ADDITION, readers.sum_of(-1), "Sub"),

@@ -17,6 +17,11 @@ WHOLE_MOVES = names(
 )
 NORMS = names("NativeBatchNorm NativeLayerNorm NativeGroupNorm")
 NEIGHBOURS = names("AvgPool2D AvgPool3D Convolution Cumsum")  # what mixes a place with those beside it
+POOLS = names("AvgPool2D AdaptiveAvgPool2D")
+ENLARGING = names(
+    "Repeat UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D UpsampleBicubic2D ConstantPadNd "
+    "ReflectionPad2D ReplicationPad2D"
+)
 POWERS = names("Pow Mul Abs")
 NORMALISING = MOVES | NEIGHBOURS | POWERS | names("Add Div Sqrt Rsqrt Reciprocal Sum Mean")
 
@@ -30,27 +35,55 @@ class Statistics:
 
     def is_statistic(self, edge: Edge, of: Edge) -> bool:
         """Whether a tensor is a reduction, then elementwise, of the tensor `of` or of one that makes it elementwise."""
+        return self._is_reduced(edge, of, ELEMENTWISE | WHOLE_MOVES | NORMS)
+
+    def is_shift(self, edge: Edge, of: Edge) -> bool:
+        """Whether a tensor is a statistic that centres `of` itself: a reduction that is broadcast back onto it.
+
+        One that is enlarged in another way, or is of another tensor, is a branch like others, which gets its signal.
+        """
+        return self._is_reduced(edge, of, WHOLE_MOVES | names("Mul Div Neg")) and self._is_broadcast(edge)
+
+    def _is_reduced(self, edge: Edge, of: Edge, through: frozenset[str]) -> bool:
         reduced = self._reductions(edge)
         if not reduced:
             return False
-        family = self._family(of)
-        return all(any(family & self._family(origin) for origin in chain) for chain in reduced)
+        family = self._family(of, through)
+        return all(any(family & self._family(origin, through) for origin in chain) for chain in reduced)
+
+    def _is_broadcast(self, edge: Edge) -> bool:
+        """Whether nothing between a tensor and its reductions repeats more than one sample."""
+        stack, seen = [edge], {edge}
+        while stack:
+            node, _ = stack.pop()
+            if _is_reduction(node):
+                continue
+            inputs = [below for _, below in self._edges.inputs(node)]
+            if operation(node) in ENLARGING:
+                before, after = (tuple(e[0]._input_metadata[e[1]].shape) for e in (inputs[0], (node, 0)))
+                before = (1,) * (len(after) - len(before)) + before
+                if any(one not in (1, other) for one, other in zip(before, after, strict=True)):
+                    return False
+            stack += [below for below in inputs if below not in seen]
+            seen.update(inputs)
+        return True
 
     def _reductions(self, edge: Edge) -> frozenset[frozenset[Edge]] | None:
         """The reductions that alone make this tensor, elementwise; None where anything else does.
 
         A reduction of a reduction is told by what entered either: the second may be of a pooled tensor.
         """
-        return self._edges.settled(edge, self._reduced, REDUCTIONS | ELEMENTWISE | MOVES, self._reduced_by)
+        return self._edges.settled(edge, self._reduced, REDUCTIONS | POOLS | ELEMENTWISE | MOVES, self._reduced_by)
 
     def _reduced_by(self, node: Node) -> frozenset[frozenset[Edge]] | None:
         name, inputs = operation(node), self._edges.inputs(node)
-        if name not in REDUCTIONS | ELEMENTWISE | MOVES or not inputs:
+        reduces = _is_reduction(node)
+        if not (reduces or name in ELEMENTWISE | MOVES) or not inputs:
             return None
         found: set[frozenset[Edge]] = set()
         for _, edge in inputs:
             own = self._reduced[edge]
-            if name in REDUCTIONS:
+            if reduces:
                 found |= {chain | {edge} for chain in own or (frozenset(),)}
             elif own is None:
                 return None
@@ -58,17 +91,23 @@ class Statistics:
                 found |= own
         return frozenset(found)
 
-    def _family(self, edge: Edge) -> set[Edge]:
-        """The tensor, and those from which it is made elementwise or by moving samples."""
+    def _family(self, edge: Edge, through: frozenset[str]) -> set[Edge]:
+        """The tensor, and those from which it is made `through` some operations."""
         found: set[Edge] = set()
         stack = [edge]
         while stack:
             here = stack.pop()
             if here not in found:
                 found.add(here)
-                if operation(here[0]) in ELEMENTWISE | WHOLE_MOVES | NORMS:
+                if operation(here[0]) in through:
                     stack += [below for _, below in self._edges.inputs(here[0])]
         return found
+
+
+def _is_reduction(node: Node) -> bool:
+    """Whether a node reduces axes, or pools whole maps, to one place each."""
+    name = operation(node)
+    return name in REDUCTIONS or (name in POOLS and tuple(node._input_metadata[0].shape[-2:]) == (1, 1))
 
 
 def normalises(edges: Edges, name: str, factor: Edge, feature: Edge) -> bool:

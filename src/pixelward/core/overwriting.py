@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pixelward.core import arrangements, readers, rules
+from pixelward.core import arrangements, moves, readers, rules
 from pixelward.core.edges import Edge
 from pixelward.core.graph import Composite
 from pixelward.core.masks import Call
@@ -26,18 +26,28 @@ _SUMS: Mapping[str, float] = {"add": 1.0, "__iadd__": 1.0, "sub": -1.0, "__isub_
 
 
 class Overwritten(NamedTuple):
-    """A view with the tensor under it, as the view lies in that: axis i of the view is axis `order[i]` of the base."""
+    """A view with the tensor under it, as the view lies in that.
+
+    order: axis i of the view is axis `order[i]` of the base; None where it was reshaped.
+    """
 
     view: Tensor
     base: Tensor
     before: Edge
-    order: tuple[int, ...]
+    order: tuple[int, ...] | None
 
 
 def whole_view(tensor: Tensor, before: Edge | None) -> Overwritten | None:
-    """The view, if `tensor` is one of a whole tensor in another order of axes. before: the base's edge before."""
+    """The view, if `tensor` is one of a whole tensor, reshaped or with its axes in another order.
+
+    before: the base's edge before the view was changed.
+    """
     base = tensor._base if tensor._is_view() else None
-    if base is None or before is None or base.numel() != tensor.numel() or base.dim() != tensor.dim():
+    if base is None or before is None or base.numel() != tensor.numel():
+        return None
+    if base.shape != tensor.shape and base.is_contiguous() and tensor.is_contiguous():
+        return Overwritten(tensor, base, before, None)
+    if base.dim() != tensor.dim():
         return None
     places = list(zip(base.shape, base.stride(), strict=True))
     order = []
@@ -60,11 +70,11 @@ def composites(call: Call, found: Overwritten, spelled: str | None = None) -> di
         kind = rules.ACTIVATION
     if kind is not None:
         return {
-            view: Composite(kind, (found.before,), _turned(found.order)),
+            view: Composite(kind, (found.before,), moves.view if found.order is None else _turned(found.order)),
             base: Composite(kind, (found.before,)),
         }
-    turned = found.order != tuple(range(len(found.order)))
-    if call.name in _SUMS and not turned and len(call.entered) == 2:
+    alike = found.order == tuple(range(found.view.dim()))
+    if call.name in _SUMS and alike and len(call.entered) == 2:
         sign = _SUMS[call.name] * float(call.keywords.get("alpha", 1))
         inputs = (found.before, call.entered[1])
         return dict.fromkeys((view, base), Composite(rules.ADDITION, inputs, _added((1.0, sign)), view=call.entered[0]))

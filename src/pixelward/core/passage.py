@@ -80,7 +80,13 @@ def _tensors(output: Any) -> Iterator[tuple[str | None, Tensor]]:
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The network inside DataParallel and its kin."""
+    """The network inside DataParallel and its kin. Raises PixelwardError for what is no network."""
+    if not isinstance(net, nn.Module):
+        raise PixelwardError(
+            given=f"a {type(net).__name__} instead of a network",
+            allowed="torch.nn.Module",
+            next_step='load one first, as pw.load("zfnet64")',
+        )
     while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         net = net.module
     return net
@@ -103,6 +109,12 @@ def refuse_unreadable(net: nn.Module, *, opaque: bool = False) -> None:
                 + ('torch.jit, or use rules="gradient"' if scripted else "torch.compile"),
             )
 
+    if any(parameter.is_inference() for parameter in net.parameters() if not is_lazy(parameter)):
+        raise PixelwardError(
+            given="a network that was made under torch.inference_mode()",
+            allowed="networks whose parameters autograd can follow",
+            next_step="build and load it outside of inference_mode",
+        )
     if any(is_lazy(parameter) for parameter in net.parameters()):
         raise PixelwardError(
             given="a network with lazy modules that have not run yet",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pixelward.core import rules
-from pixelward.core.activations import activation, leaky, softplus_of
+from pixelward.core.activations import Share, activation, leaky, softplus_of
 from pixelward.core.edges import AVERAGES, CLAMPS, Edge, Edges, bounds, constant, is_rectified, names
 from pixelward.core.gates import Gates
 from pixelward.core.nodes import known_operation as operation
@@ -35,7 +35,7 @@ class Verdict:
 
     kind: str
     source: Edge | None = None
-    share: float = 1.0
+    share: Share = 1.0
     kept: int | None = None
     turned: tuple[int, ...] | None = None
     reason: str | None = None
@@ -67,9 +67,9 @@ class Patterns:
         """Whether a tensor is a gate."""
         return self._gates.is_gate(edge)
 
-    def is_statistic(self, edge: Edge, of: Edge) -> bool:
-        """Whether a tensor is a statistic of the tensor `of`."""
-        return self._statistics.is_statistic(edge, of)
+    def is_shift(self, edge: Edge, of: Edge) -> bool:
+        """Whether a tensor is a statistic that centres the tensor `of`."""
+        return self._statistics.is_shift(edge, of)
 
     def _read(self, node: Node) -> Verdict | None:
         name, inputs = operation(node), self._edges.inputs(node)
@@ -90,8 +90,10 @@ class Patterns:
             return self._of_two(node, name, inputs[0][1], inputs[1][1])
         if name in ("Add", "Sub", "Rsub", "Addcmul", "Lerp") and len(inputs) == 2:
             for kept in (1, 0):
-                if self.is_statistic(inputs[kept][1], inputs[1 - kept][1]):
+                if self.is_shift(inputs[kept][1], inputs[1 - kept][1]):
                     return Verdict(rules.STATISTIC, kept=inputs[kept][0])
+        if name == "Lerp" and len(inputs) == 3 and self.is_gate(inputs[2][1]):
+            return Verdict(rules.GATE, kept=2)
         if name in ("Div", "Reciprocal") and len(inputs) == 1 and inputs[0][0] == (1 if name == "Div" else 0):
             return Verdict(rules.PRODUCT, reason="the divisor carries the signal")
         return None
@@ -159,7 +161,7 @@ class Patterns:
         if len(gates) == 2:
             return Verdict(rules.PRODUCT, reason="both factors are gates")
         for feature, factor, number in pairs:
-            if self.is_statistic(factor, feature):
+            if self._statistics.is_statistic(factor, feature):
                 return Verdict(rules.STATISTIC, kept=number)
             if normalises(self._edges, name, factor, feature):
                 return Verdict(rules.RESPONSE_NORM, kept=number)

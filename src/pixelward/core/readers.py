@@ -249,12 +249,14 @@ def activation(node: Node, step: Step) -> Fields:
     return pointwise(node, step)
 
 
-def multiple_of(share: float) -> Reader:
-    """An activation spelled by hand, `share` times."""
+def multiple_of(share: float | Tensor) -> Reader:
+    """An activation spelled by hand, `share` times, which may differ from channel to channel."""
 
     def reader(node: Node, step: Step) -> Fields:
         found = pointwise(node, step)
-        return found if abs(share - 1) < 1e-12 else {**found, "factors": (as_tensor(share),)}
+        if not isinstance(share, Tensor) and abs(share - 1) < 1e-12:
+            return found
+        return {**found, "factors": (aligned(share, step),)}
 
     return reader
 
@@ -300,6 +302,13 @@ def quotient(node: Node, step: Step) -> Fields:
     return {**found, "factors": (aligned(1 / divisor.to(dtype), step),)}
 
 
+def hooked(node: Node, step: Step) -> Fields:
+    """What torch puts round a module with a backward hook: one tensor goes through unchanged."""
+    if len(step.inputs) > 1:
+        return {"kind": "BackwardHookFunction", "reason": "it hooks a module of several tensors"}
+    return pointwise(node, step)
+
+
 def overwritten(node: Node, step: Step) -> Fields:
     """A copy into a tensor: what was there before is gone, so the signal goes to the source alone."""
     found = pointwise(node, step)
@@ -332,8 +341,8 @@ def sum_from(node: Node, step: Step) -> Fields:
 
 
 def mixture(node: Node, step: Step) -> Fields:
-    """start + weight * (end - start), with a constant weight."""
-    if len(step.inputs) > 2 and step.inputs[2] is not None:
+    """start + weight * (end - start), with a constant weight, or a gate."""
+    if len(step.inputs) > 2 and step.inputs[2] is not None and not step.kept[2]:
         return {"kind": rules.PRODUCT, "reason": "both factors carry the signal"}
     found = pointwise(node, step)
     if step.kind != rules.STATISTIC:

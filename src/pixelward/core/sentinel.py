@@ -50,6 +50,7 @@ _FORM = frozenset(
     "is_meta is_leaf is_inference is_same_size is_tensor is_pinned is_shared requires_grad requires_grad_ grad_fn "
     "output_nr _version names has_names data_ptr register_hook retain_grad __len__ __repr__ "
     "__dir__ __hash__ __deepcopy__ can_cast result_type broadcast_shapes "
+    "dim_order retains_grad dense_dim sparse_dim storage_type "
     "_backward_hooks is_mkldnn is_nested is_xpu is_mps is_neg is_conj _is_view _base".split()
 )
 _SHAPED_BY_VALUES = frozenset("nonzero argwhere unique unique_consecutive masked_select bincount".split())
@@ -126,7 +127,7 @@ class Sentinel(TorchFunctionMode):
         call = Call(function, name, arguments, keywords, entered)
         # What the call spells is read before it runs: it may change its arguments in place.
         spelled = self._masks.spelled(call) if tainted and live else None
-        versions = [tensor._version for tensor in given]
+        versions = [_version(tensor) for tensor in given]
         bases = {id(tensor): _edge_of(tensor._base) for tensor in live if tensor._is_view()}
         first = next_sequence_number()
         result = function(*arguments, **keywords)
@@ -137,7 +138,7 @@ class Sentinel(TorchFunctionMode):
             return result
         made = list(_results(result, arguments))
         self._masks.follow(call, made)
-        changed = [tensor for tensor, version in zip(given, versions, strict=True) if tensor._version != version]
+        changed = [tensor for tensor, version in zip(given, versions, strict=True) if _version(tensor) != version]
         self._look_for_escapes(name, where, live, entered, tainted, changed, result)
         nodes = {tensor.grad_fn for tensor in made} - {None} - {node for node, _ in entered}
         if name in self._owned and self._watched[-1][1] - first > 1:
@@ -273,6 +274,11 @@ def _composite(call: Call) -> Composite | None:
     if call.function is F.pad and call.argument(2, "mode", "constant") == "circular":
         return Composite(rules.LINEAR, call.entered, readers.plain)
     return None
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; one made under inference_mode does not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _edge_of(tensor: Tensor | None) -> Edge | None:

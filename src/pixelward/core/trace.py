@@ -207,6 +207,12 @@ def refuse_other_axes(net: nn.Module, text: str, shape: tuple[int, ...], picture
     """Refuse a layer whose first axis is not that of the pictures, as in networks over volumes."""
     if len(shape) < 2 or shape[0] != pictures:
         over = other_than_pictures(net)
+        if len(shape) < 2:
+            raise PixelwardError(
+                given=f"layer {text!r} of shape {shape} for {pictures} pictures, without an axis for these",
+                allowed="layers whose first axis is the pictures'",
+                next_step="choose a layer below, or name the axes to squeeze, as in squeeze((2, 3))",
+            )
         raise PixelwardError(
             given=f"layer {text!r} of shape {shape} for {pictures} pictures",
             allowed="layers whose first axis is the pictures'" + (f"; this network is over {over}" if over else ""),
