@@ -51,6 +51,14 @@ PADDINGS = {
         lambda x: F.pad(x.flatten(2), (1, 2), mode="reflect"),
         linear(lambda x: np.pad(x.reshape(*x.shape[:2], -1), ((0, 0), (0, 0), (1, 2)), mode="reflect")),
     ),
+    "replicated, of one axis": (
+        lambda x: F.pad(x.flatten(2), (2, 1), mode="replicate"),
+        linear(lambda x: np.pad(x.reshape(*x.shape[:2], -1), ((0, 0), (0, 0), (2, 1)), mode="edge")),
+    ),
+    "reflected, of three axes": (
+        lambda x: F.pad(x[:, None], (1, 0, 1, 1, 0, 2), mode="reflect"),
+        linear(lambda x: np.pad(x[:, None], ((0, 0), (0, 0), (0, 2), (1, 1), (1, 0)), mode="reflect")),
+    ),
     "replicated, of three axes": (
         lambda x: F.pad(x[:, None], (1, 0, 1, 1, 0, 2), mode="replicate"),
         linear(lambda x: np.pad(x[:, None], ((0, 0), (0, 0), (0, 2), (1, 1), (1, 0)), mode="edge")),
@@ -112,7 +120,6 @@ pair(
     "lerp",
     lambda x: torch.lerp(x, x.flip(3), 0.3),
     linear(lambda x: 0.7 * x + 0.3 * x[..., ::-1]),
-    refusable=True,
 )
 
 
