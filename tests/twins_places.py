@@ -78,10 +78,11 @@ def _gather(m):
 @twin(LINEAR, "take_along_dim")
 def _take_along(m):
     index = picked(m, 2, m.height, 1)
-    return (
-        lambda x: torch.take_along_dim(x, tensor(index)[None], 1),
-        linear(lambda x: np.take_along_axis(x, np.broadcast_to(index[None], (len(x), *index.shape[:2], x.shape[3])), 1)),
-    )  # fmt: skip
+
+    def slow(x):
+        return np.take_along_axis(x, np.broadcast_to(index, (len(x), *index.shape[:2], x.shape[3])), 1)
+
+    return lambda x: torch.take_along_dim(x, tensor(index)[None], 1), linear(slow)
 
 
 def masked(m):
