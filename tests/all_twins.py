@@ -6,6 +6,7 @@ import twins_gates
 import twins_linear
 import twins_moves
 import twins_norms
+import twins_places
 import twins_pools
 from twins import TWINS
 
@@ -17,5 +18,6 @@ FILES = (
     twins_gates,
     twins_linear,
     twins_moves,
+    twins_places,
 )
 CASES = [case for cases in TWINS.values() for case in cases]

@@ -23,8 +23,8 @@ SMALLEST = 1e-6  # largest value of a tensor, whose input is of order 1: below l
 
 
 def _is_drawn(case):
-    """Left out: what needs pictures of its own, what may be refused, and rectifiers whose slope at 0 is not 0."""
-    if case.picture == "positive" or case.refusable or case.exact == SINGLE:
+    """Left out: what needs pictures of its own, what is refused, and rectifiers whose slope at 0 is not 0."""
+    if case.picture == "positive" or case.refused or case.exact == SINGLE:
         return False
     if case.kinds[0] != "RECTIFIER":
         return True

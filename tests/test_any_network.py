@@ -76,6 +76,30 @@ def test_parametrised_weights_project_as_the_weights_that_they_give_and_stay(wra
     assert parametrize.is_parametrized(net[0])
 
 
+HOOKED = {"weight norm": nn.utils.weight_norm, "spectral norm": nn.utils.spectral_norm}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("wrap", HOOKED.values(), ids=HOOKED)
+def test_weights_made_by_the_old_hooks_project_as_the_weights_that_they_give_and_stay(wrap, training):
+    """The hooks make `weight` anew before every forward; in training, spectral norm also steps its vector."""
+    net = seeded(stack)
+    for module in list(net):
+        if isinstance(module, nn.Conv2d):
+            wrap(module)
+            module.train(training)
+    before = copy.deepcopy(net.state_dict())
+    got = signal(net, X[:1])
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert before.keys() == net.state_dict().keys()
+    with torch.no_grad():
+        net(X[:1])  # so that `weight` is what a forward from the same state makes
+    assert got.any()
+    assert difference(got, signal(plain_copy(net), X[:1])) < 1e-12
+    assert all(module._forward_pre_hooks for module in net if isinstance(module, nn.Conv2d))
+
+
 def test_the_memory_format_does_not_matter():
     net = seeded(stack)
     expected = signal(net, X[:1])
@@ -357,15 +381,50 @@ class DropPath(nn.Module):
         return x * kept / 0.5
 
 
-def test_stochastic_depth_in_evaluation_leaves_its_branch_alone():
-    class Residual(nn.Module):
-        def __init__(self, drop):
-            super().__init__()
-            self.conv, self.drop, self.last = nn.Conv2d(3, 3, 3, padding=1), drop, nn.Conv2d(3, 2, 3)
+class Faded(nn.Module):
+    """Stochastic depth as first published: in evaluation a branch counts as often as it was kept."""
 
-        def forward(self, x):
-            return self.last(x + self.drop(torch.relu(self.conv(x))))
+    def forward(self, x):
+        return x * torch.full((), 0.5, dtype=x.dtype)
 
-    dropping, plain = seeded(lambda: Residual(DropPath())), seeded(lambda: Residual(nn.Identity()))
-    assert torch.equal(signal(dropping, X[:1], "last"), signal(plain, X[:1], "last"))
+
+class Depth(nn.Module):
+    """A residual network; what its branch passes through."""
+
+    def __init__(self, drop):
+        super().__init__()
+        self.conv, self.drop, self.last = nn.Conv2d(3, 3, 3, padding=1), drop, nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        return self.last(x + self.drop(torch.relu(self.conv(x))))
+
+
+class Half(nn.Module):
+    def forward(self, x):
+        return x / 2
+
+
+def test_stochastic_depth_in_evaluation():
+    """Left alone, or times a constant, it projects as the network without; the same network in training is refused."""
+    dropping, plain, faded, half = (seeded(lambda d=d: Depth(d())) for d in (DropPath, nn.Identity, Faded, Half))
     assert signal(plain, X[:1], "last").any()
+    assert torch.equal(signal(dropping, X[:1], "last"), signal(plain, X[:1], "last"))
+    assert torch.equal(signal(faded, X[:1], "last"), signal(half, X[:1], "last"))
+    assert not torch.equal(signal(faded, X[:1], "last"), signal(plain, X[:1], "last"))
+    dropping.train()
+    with pytest.raises(pw.PixelwardError, match=r"mul in 'drop'.*random numbers.*next step: .*eval\(\) first"):
+        signal(dropping, X[:1], "last")
+
+
+def test_what_was_compiled_in_place_is_refused_by_every_rule_set():
+    inner, whole = stack().eval(), stack().eval()
+    inner[4].compile(backend="aot_eager")
+    whole.compile(backend="aot_eager")
+    for net, words in (
+        (whole, "a compiled network"),
+        (inner, "a compiled module '4'"),
+    ):
+        for rules in ("deconvnet", "guided", "gradient"):
+            with pytest.raises(pw.PixelwardError, match=f"{words}.*next step: .*before torch.compile") as refusal:
+                signal(net, X[:1].float(), rules=rules)
+            assert "\n" not in str(refusal.value)

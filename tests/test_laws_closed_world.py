@@ -91,6 +91,7 @@ REFUSED = {
     "detached and rectified": (lambda y, net: (y.detach().relu_(), y)[1], "changed by relu"),
     "winners by topk": (winners, "does not follow"),
     "a mask filled through a view": (by_view, "does not follow"),
+    "a mask made in numpy": (lambda y, net: y * torch.from_numpy(y.detach().numpy() > 0), "read in Python by numpy"),
     "a mask as a parameter": (lambda y, net: y * nn.Parameter((y > 0).to(y.dtype)), "does not follow"),
     "a scripted function": (lambda y, net: scripted(y), "cannot be watched"),
     "vmap": (lambda y, net: torch.vmap(lambda t: t * (t > 0))(y), "uses vmap or another transform"),
@@ -121,6 +122,23 @@ def test_refused_in_one_line(middle, words):
     with pytest.raises(PixelwardError, match=words) as refusal:
         project_units(Net(middle), X, "last", [Unit(0, 0)])
     assert "\n" not in str(refusal.value)
+
+
+SILENT = {"rounded division"}  # whose gradient is 0 everywhere
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_gradient_of_what_is_refused_is_autograds(name):
+    """One picture, and two at once, where what mixes pictures shows; against a leaf's own `grad`."""
+    net, places = Net(REFUSED[name][0]), [(1, 2, 3), (0, 5, 6)]
+    for pictures in (X, torch.cat([X, X.flip(3)])):
+        units = [Unit(number, c, (y, x)) for number, (c, y, x) in zip(range(len(pictures)), places, strict=False)]
+        leaf = pictures.clone().requires_grad_(True)
+        out = net(leaf)
+        sum(out[(unit.picture, unit.channel, *unit.position)] for unit in units).backward()
+        got = project_units(net, pictures, "last", units, seed="one", rules="gradient")
+        assert difference(torch.stack([each.signal for each in got]), leaf.grad) < 1e-12
+    assert leaf.grad.any() == (name not in SILENT)
 
 
 def named_buffer(y, net):

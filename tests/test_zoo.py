@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -78,6 +79,22 @@ def test_a_wrong_rule_is_found_out(monkeypatch: pytest.MonkeyPatch):
 def test_every_architecture_of_timm_is_in_the_zoo():
     assert [module for module, members in families().items() if not members] == []
     assert {name for members in families().values() for name in members} == {*CONVOLUTIONAL, *ATTENTION}
+
+
+def test_every_classification_network_of_torchvision_is_in_the_zoo():
+    """Its own list, and the functions that its package shows which build a network from weights."""
+    models = vision.torchvision().models
+    builders = {
+        name
+        for name, thing in vars(models).items()
+        if inspect.isfunction(thing)
+        and thing.__module__.count(".") == 2
+        and not thing.__module__.endswith("._api")
+        and "weights" in inspect.signature(thing).parameters
+    }
+    names = {each.name for each in entries() if each.package == "torchvision"}
+    assert names >= set(models.list_models(module=models))
+    assert names >= builders >= {"alexnet", "resnet18", "vit_b_16"}
 
 
 def test_no_network_stands_twice_in_the_zoo():

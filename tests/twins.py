@@ -53,7 +53,7 @@ class Case:
     """kinds: at least one step of them must be met. make: Maker -> (torch operation, slow twin).
 
     picture: "normal", "whole numbers" (ties) or "positive". exact: the tolerance, max |a - b| / max |b|.
-    refusable: the library may refuse it, but must not be wrong.
+    refused: words of the reason for which the deconvnet must refuse it; empty for what it crosses.
     """
 
     kinds: tuple[str, ...]
@@ -61,7 +61,7 @@ class Case:
     make: object
     picture: str = "normal"
     exact: float = 1e-10
-    refusable: bool = False
+    refused: str = ""
 
     def pictures(self, seed, count=2, shape=SHAPE):
         drawn = np.random.default_rng(seed).standard_normal((count, *shape))
@@ -71,7 +71,7 @@ class Case:
 TWINS: dict[str, list[Case]] = {}
 
 
-def twin(kinds, name, picture="normal", exact=1e-10, refusable=False):
+def twin(kinds, name, picture="normal", exact=1e-10, refused=""):
     """Pair a torch operation with its twin under a kind of step (the first of `kinds`)."""
     kinds = (kinds,) if isinstance(kinds, str) else kinds
 
@@ -79,15 +79,15 @@ def twin(kinds, name, picture="normal", exact=1e-10, refusable=False):
         cases = TWINS.setdefault(kinds[0], [])
         if any(case.name == name for case in cases):
             raise LookupError(f"{kinds[0]} has a twin {name!r} already")
-        cases.append(Case(kinds, name, make, picture, exact, refusable))
+        cases.append(Case(kinds, name, make, picture, exact, refused))
         return make
 
     return register
 
 
-def pair(kinds, name, operation, slow, picture="normal", exact=1e-10, refusable=False):
+def pair(kinds, name, operation, slow, picture="normal", exact=1e-10, refused=""):
     """A twin that needs no random constants."""
-    twin(kinds, name, picture, exact, refusable)(lambda m: (operation, slow))
+    twin(kinds, name, picture, exact, refused)(lambda m: (operation, slow))
 
 
 def tensor(array):

@@ -1,7 +1,6 @@
 """Twins of rectifiers and of every other activation of one argument, in every spelling."""
 
 import math
-import re
 
 import numpy as np
 import torch
@@ -262,14 +261,11 @@ SPELLINGS = {
         "torch.square": lambda x: torch.square(torch.relu(x)),
     },
 }
-UNUSUAL = re.compile(
-    "elu.*: where|softplus: logarithm"
-)  # may be refused, as the table of the design does not list them
 for kind, spellings in SPELLINGS.items():
     for name, operation in spellings.items():
         full = f"{kind}: {name}"
         exact = SINGLE if "hardsigmoid" in name else 1e-10
-        pair(ACTIVATION, full, operation, SLOW[kind], exact=exact, refusable=bool(UNUSUAL.match(full)))
+        pair(ACTIVATION, full, operation, SLOW[kind], exact=exact)
 
 
 @twin(ACTIVATION, "prelu: one slope")

@@ -377,7 +377,7 @@ def _split_attention(m):
     return operation, slow
 
 
-@twin(GATE, "selective kernels: einsum", refusable=True)
+@twin(GATE, "selective kernels: einsum", refused="einsum.*both factors carry the signal")
 def _selective_einsum(m):
     logits, slow = selective(m)
 

@@ -51,6 +51,14 @@ PADDINGS = {
         lambda x: F.pad(x.flatten(2), (1, 2), mode="reflect"),
         linear(lambda x: np.pad(x.reshape(*x.shape[:2], -1), ((0, 0), (0, 0), (1, 2)), mode="reflect")),
     ),
+    "replicated, of one axis": (
+        lambda x: F.pad(x.flatten(2), (2, 1), mode="replicate"),
+        linear(lambda x: np.pad(x.reshape(*x.shape[:2], -1), ((0, 0), (0, 0), (2, 1)), mode="edge")),
+    ),
+    "reflected, of three axes": (
+        lambda x: F.pad(x[:, None], (1, 0, 1, 1, 0, 2), mode="reflect"),
+        linear(lambda x: np.pad(x[:, None], ((0, 0), (0, 0), (0, 2), (1, 1), (1, 0)), mode="reflect")),
+    ),
     "replicated, of three axes": (
         lambda x: F.pad(x[:, None], (1, 0, 1, 1, 0, 2), mode="replicate"),
         linear(lambda x: np.pad(x[:, None], ((0, 0), (0, 0), (0, 2), (1, 1), (1, 0)), mode="edge")),
@@ -112,7 +120,6 @@ pair(
     "lerp",
     lambda x: torch.lerp(x, x.flip(3), 0.3),
     linear(lambda x: 0.7 * x + 0.3 * x[..., ::-1]),
-    refusable=True,
 )
 
 
@@ -218,3 +225,36 @@ def _everywhere(m):
 def _masked(m):
     mask = m.normal(*m.shape[1:]) > 0
     return lambda x: x * tensor(mask), linear(lambda x: x * mask)
+
+
+class FrozenNorm(nn.Module):
+    """Batch norm written by hand: a scale and a shift made of buffers at every call."""
+
+    def __init__(self, **buffers):
+        super().__init__()
+        for name, array in buffers.items():
+            self.register_buffer(name, tensor(array))
+
+    def forward(self, x):
+        weight, bias, mean, var = (b.reshape(1, -1, 1, 1) for b in (self.weight, self.bias, self.mean, self.var))
+        scale = weight * (var + 1e-5).rsqrt()
+        return x * scale + (bias - mean * scale)
+
+
+@twin(SCALE, "batch norm by hand, frozen in buffers")
+def _frozen(m):
+    weight, bias, middle, spread = m.batch_norm()
+    return (
+        FrozenNorm(weight=weight, bias=bias, mean=middle, var=spread),
+        linear(lambda x: (x - maps(middle)) / np.sqrt(maps(spread) + 1e-5) * maps(weight) + maps(bias)),
+    )
+
+
+@twin((SCALE, ADDITION), "batch norm by hand, the mean taken away first")
+def _frozen_centred(m):
+    weight, bias, middle, spread = m.batch_norm()
+    w, b, mu, var = (tensor(maps(array)) for array in (weight, bias, middle, spread))
+    return (
+        lambda x: (x - mu) / torch.sqrt(var + 1e-3) * w + b,
+        linear(lambda x: (x - maps(middle)) / np.sqrt(maps(spread) + 1e-3) * maps(weight) + maps(bias)),
+    )

@@ -116,7 +116,6 @@ pair(
     "pictures and channels change places and return",
     lambda x: x.transpose(0, 1)[1:].transpose(0, 1),
     linear(lambda x: x[:, 1:]),
-    refusable=True,
 )
 
 

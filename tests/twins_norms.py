@@ -334,7 +334,7 @@ def _addcmul(m):
     return lambda x: torch.addcmul(b, F.group_norm(x, 1), g), affine(centred((1, 2, 3)), weight, bias)
 
 
-@twin(STATISTIC, "statistics of another map", refusable=True)
+@twin(STATISTIC, "statistics of another map")
 def _of_another_map(m):
     """The mean and the deviation of the mirror image: constants all the same."""
     return (

@@ -186,6 +186,10 @@ MAXIMA = {
         lambda x: torch.maximum(x.flip(1), x),
         Larger(linear(lambda x: x[:, ::-1]), linear(lambda x: x)),
     ),
+    "fmax of a map and its mirror": (
+        lambda x: torch.fmax(x, x.flip(3)),
+        Larger(SAME, linear(lambda x: x[..., ::-1])),
+    ),
     "maximum with a column": (
         lambda x: torch.maximum(x, x[..., :1]),
         Larger(linear(lambda x: x), linear(lambda x: x[..., :1])),
