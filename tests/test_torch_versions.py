@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.modules._functions import BackwardHookFunction
 
 from pixelward.core import activations, edges, gates, graph, norms, patterns, readers
 from pixelward.core.nodes import NODES, operation
@@ -99,6 +100,7 @@ READ = {
     "Sum of all": (lambda x: x.sum(), ""),
     "ConstantPadNd": (lambda x: F.pad(x, (1, 1)), "pad"),
     "Clone": (lambda x: x.clone(), ""),
+    "BackwardHookFunction": (lambda x: BackwardHookFunction.apply(x)[0], ""),
     "Alias": (lambda x: torch.ops.aten.alias(x), ""),
     "Add": (lambda x: x + other(), "alpha"),
     "Sub": (lambda x: x - other(), "alpha"),

@@ -123,6 +123,8 @@ def project_units(
 
     Raises PixelwardError for a layer, channel or position that is not there and for what has no rule.
     """
+    if len(pictures) not in (1, len(units)):
+        raise LookupError(f"{len(units)} units for {len(pictures)} pictures")
     table = resolve(rules, unpool)
     traced = trace(net, pictures, [layer], table)
     target = traced.targets[layer]

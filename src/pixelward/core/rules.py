@@ -364,7 +364,8 @@ def _remedy(step: Step) -> str:
     refusal = step.unfit or step.refusal
     if (known := remedies.remedy(refusal or step.reason)) or refusal:
         return known or remedies.GRADIENT
-    if step.kind == PRODUCT:
+    live = sum(number is not None for number in step.inputs)
+    if step.kind == PRODUCT and live > 1 and getattr(F, step.operation, None) is not step.function:
         return "name the factor to keep fixed: rules={**pw.DECONVNET, pw.PRODUCT: pw.keep_fixed(0)}"
     return f"add a rule: rules={{**pw.DECONVNET, {rule_key(step)}: my_rule}}"
 
@@ -374,4 +375,7 @@ def rule_key(step: Step) -> str:
     function = step.function
     if isinstance(function, type):
         return function.__name__
-    return f"torch.{step.operation}" if hasattr(torch, step.operation) else repr(step.kind)
+    if hasattr(torch, step.operation):
+        return f"torch.{step.operation}"
+    known = function is not None and getattr(F, step.operation, None) is function
+    return f"torch.nn.functional.{step.operation}" if known else repr(step.kind)
