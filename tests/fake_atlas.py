@@ -63,6 +63,7 @@ def fake_atlas(
     k: int = 9,
     size: int = 64,
     drawn: bool = True,
+    labels: bool = True,
     seed: int = 0,
 ) -> Atlas:
     """An atlas over tiles of `photos` ((H, W, 3) uint8; noise by default), four tiles of each, the last one skipped."""
@@ -75,11 +76,8 @@ def fake_atlas(
             top, left = (int(rng.integers(0, side - size + 1)) for side in photo.shape[:2])
             height, width = photo.shape[:2]
             tile = Box(top, left, size, size)
-            rows.append(
-                PictureRow(
-                    len(rows), "photos", name, tile, 1.0, width, height, name.split("/")[0], "used", None, "00" * 32
-                )
-            )
+            label = name.split("/")[0] if labels else None
+            rows.append(PictureRow(len(rows), "photos", name, tile, 1.0, width, height, label, "used", None, "00" * 32))
             pixels.append(photo[top : top + size, left : left + size])
     broken = PictureRow(len(rows), "photos", "broken.jpg", None, None, None, None, None, "skipped", "truncated", None)
     records = [record_of(number, spec) for number, spec in enumerate(specs)]

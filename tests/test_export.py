@@ -36,10 +36,10 @@ def test_every_link_resolves_inside_the_site(site: Path):
     reached = set()
     for page, tags in found.items():
         for _, attributes in tags.tags:
-            for name in ("href", "src"):
-                if name not in attributes:
-                    continue
-                target, fragment = urldefrag(urljoin(f"http://site/{page}", attributes[name]))
+            addresses = [attributes[name] for name in ("href", "src") if name in attributes]
+            addresses += [address for address, _, _ in json.loads(attributes.get("data-pictures", "[]"))]
+            for address in addresses:
+                target, fragment = urldefrag(urljoin(f"http://site/{page}", address))
                 assert target.startswith("http://site/"), (page, attributes)
                 path = unquote(target.removeprefix("http://site/"))
                 assert (site / path).is_file(), (page, attributes)

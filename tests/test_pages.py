@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -15,8 +15,10 @@ from safetensors.numpy import save
 
 from fake_atlas import NAMES, SPECS, fake_atlas
 from pixelward.atlas import Atlas
+from pixelward.core.fields import Box
+from pixelward.core.findings import PAPER, REFUSED, Operation
 from pixelward.folder import boxes_file, write_file
-from pixelward.web import content, links, pages
+from pixelward.web import content, gather, links, pages
 from tags import Tags
 
 
@@ -73,6 +75,23 @@ def test_names_of_pictures_are_escaped(atlas: Atlas, every: dict[str, content.Pa
     assert "Somebody <b>kind</b>, CC0" in parsed["index.html"].words
 
 
+def test_names_of_layers_and_labels_are_escaped(tmp_path: Path):
+    evil = "<img src=x onerror=alert(1)>&\"'"
+    spec = SPECS[0]._replace(address=f"net/{evil}:relu")
+    atlas = fake_atlas(tmp_path / "atlas", [spec], names=[f"a{evil}/x.png", f"b{evil}/{evil}.png", "c.png"])
+    found: list[content.Page] = [content.index_page(atlas, [evil]), content.layer_page(atlas, atlas.layers[0])]
+    found += [content.unit_page(atlas, atlas.layers[0], 2), content.picture_page(atlas, next(atlas.hit_pictures()))]
+    for page in found:
+        tags = Tags(pages.html(page))
+        assert tags.unbalanced == tags.open == []
+        assert all("onerror" not in attributes and attributes.get("src") != "x" for _, attributes in tags.tags)
+        assert re.fullmatch(r"[\w./-]+", page.path)
+        assert evil in tags.words
+        assert json.loads(pages.twin(page)) == json.loads(json.dumps(asdict(page)))
+    options = [option["value"] for option in Tags(pages.html(found[1])).of("option")]
+    assert f"a{evil}" in options
+
+
 def test_nothing_comes_from_another_host(every: dict[str, content.Page], parsed: dict[str, Tags]):
     for path, tags in parsed.items():
         for tag, attributes in tags.tags:
@@ -101,8 +120,9 @@ def test_pictures_have_words_and_sheets_have_sizes_and_wait(parsed: dict[str, Ta
             assert int(image["height"]) > 0, path
             assert image["loading"] == "lazy", path
         for drawing in tags.of("svg"):
-            assert drawing["role"] == "img", path
-            assert drawing["aria-label"].strip(), path
+            if "aria-hidden" not in drawing:
+                assert drawing["role"] == "img", path
+                assert drawing["aria-label"].strip(), path
 
 
 def test_every_page_has_a_language_a_title_one_heading_and_fits_a_phone(
@@ -144,14 +164,24 @@ def test_a_layer_page_shows_every_unit_or_lists_it_as_dead(atlas: Atlas, every: 
             assert f'href="{channel}.html"' in text
 
 
-def test_hovering_a_tile_tells_value_picture_and_position(atlas: Atlas, parsed: dict[str, Tags]):
+def test_a_layer_page_holds_what_its_script_tells_of_each_tile(atlas: Atlas, parsed: dict[str, Tags]):
     record = atlas.layers[0]
-    titles = [a["title"] for a in parsed[links.layer(record.slug)].of("a") if "title" in a]
-    hits = [hit for channel in range(record.channels) for hit in atlas[record.address][channel].hits]
-    assert len(titles) == len(hits)
-    for title, hit in zip(titles, hits, strict=True):
-        assert title.startswith(f"{pages.number(hit.value)} · {hit.name}")
-        assert title.endswith(f"y {hit.position[0]}, x {hit.position[1]}")
+    path = links.layer(record.slug)
+    (grid,) = (tag for tag in parsed[path].of("div") if tag.get("id") == "units")
+    pictures = json.loads(grid["data-pictures"])
+    items = {int(tag["id"][1:]): tag for tag in parsed[path].of("li") if "data-hits" in tag}
+    for channel in range(record.channels):
+        hits = atlas[record.address][channel].hits
+        if not hits:
+            assert channel not in items
+            continue
+        for text, hit in zip(items[channel]["data-hits"].split(";"), hits, strict=True):
+            value, number, y, x = text.split(" ")
+            address, name, label = pictures[int(number)]
+            assert (value, (int(y), int(x))) == (pages.number(hit.value), hit.position)
+            assert name.startswith(hit.name)
+            assert label == atlas.picture(hit.picture).label
+            assert urljoin(path, address) == links.picture(hit.picture)
 
 
 def test_a_missing_hit_has_no_cell_and_no_large_tile(atlas: Atlas, every: dict[str, content.Page]):
@@ -181,7 +211,7 @@ def test_sheets_of_other_sizes_are_cut_and_covered_alike(tmp_path: Path, k: int,
     sheet = page.units[-1].projections
     assert sheet is not None
     assert (sheet.columns, sheet.cell) == (columns, 112)
-    assert f'class="pair c{columns}"' in pages.html(page)
+    assert f'class="units c{columns} r{-(-k // columns)}"' in pages.html(page)
 
 
 def test_a_dead_unit_says_so_and_claims_nothing_else(
@@ -227,6 +257,146 @@ def test_the_first_page_tells_what_was_seen(atlas: Atlas, parsed: dict[str, Tags
         assert record.address in words
 
 
+def test_the_first_page_draws_the_field_of_each_layer_to_scale(atlas: Atlas, every: dict[str, content.Page]):
+    page = every["index.html"]
+    assert isinstance(page, content.IndexPage)
+    assert page.sample is not None
+    hits = Counter(id for record in atlas.layers for id in atlas.units(record).picture.ravel().tolist() if id >= 0)
+    assert hits[page.sample.picture] == max(hits.values())
+    text = pages.html(page)
+    for record, spec in zip(atlas.layers, SPECS, strict=True):
+        box = record.field.box(tuple(side // 2 for side in record.map), atlas.size)
+        assert (box.height, box.width) == (spec.field or 64, spec.field or 64)
+        assert f'<rect x="{box.left}" y="{box.top}" width="{box.width}" height="{box.height}"/></svg>' in text
+    assert text.count(f'<image href="{page.sample.thumb}"') == len(SPECS)
+
+
+def test_surroundings_show_how_far_fields_leave_the_picture_up_to_a_quarter(every: dict[str, content.Page]):
+    page = every["index.html"]
+    assert isinstance(page, content.IndexPage)
+    layer = page.layers[0]
+    assert pages.surroundings([layer], (64, 64)) == (0, 0, 64, 64)
+    for box, margin in (((-5, 0, 70, 64), 5), ((-1, 0, 75, 64), 10), ((-300, 0, 700, 64), 16)):
+        wide = replace(layer, middle=Box(*box))
+        assert pages.surroundings([layer, wide], (64, 64)) == (-margin, 0, 64 + 2 * margin, 64)
+
+
+@pytest.mark.parametrize(
+    ("box", "path"),
+    [
+        ((8, 4, 16, 20), "M0 0H64V48H0ZM4 8V24H24V8Z"),
+        ((-8, -4, 16, 20), "M0 0H64V48H0ZM0 0V8H16V0Z"),
+        ((40, 60, 16, 20), "M0 0H64V48H0ZM60 40V48H64V40Z"),
+    ],
+)
+def test_what_lies_outside_a_field_is_shaded_inside_the_picture_only(box, path):
+    assert pages.shade(Box(*box), (48, 64)) == path
+
+
+def test_how_operations_are_crossed_is_told_where_it_is_known_and_left_out_elsewhere(
+    atlas: Atlas, parsed: dict[str, Tags]
+):
+    assert "crosses each operation" not in parsed["index.html"].words
+    found = (
+        Operation("relu", "rectify", PAPER, 5, "features.<1>"),
+        Operation("softmax", "softmax", REFUSED, 1, "", "it mixes", "write a rule"),
+    )
+    page = content.index_page(atlas, operations=found)
+    tags = Tags(pages.html(page))
+    words = " ".join(tags.words.split())
+    assert "ReLU paper's rule 5 features.<1>" in words
+    assert "softmax refused: it mixes; write a rule 1 the network itself" in words
+    assert json.loads(pages.twin(page))["operations"][1]["reason"] == "it mixes"
+
+
+def test_an_atlas_that_is_not_drawn_has_pages_without_pictures(tmp_path: Path):
+    atlas = fake_atlas(tmp_path / "atlas", drawn=False)
+    found = [content.index_page(atlas), *(content.layer_page(atlas, record) for record in atlas.layers)]
+    found += [content.unit_page(atlas, atlas.layers[0], 2), content.picture_page(atlas, next(atlas.hit_pictures()))]
+    for page in found:
+        tags = Tags(pages.html(page))
+        assert not tags.of("img")
+        assert not tags.of("image")
+
+
+def test_measures_of_a_unit_are_those_of_its_statistics_and_labels(atlas: Atlas, every: dict[str, content.Page]):
+    for record in atlas.layers:
+        stats, page = atlas.stats(record), every[links.layer(record.slug)]
+        assert isinstance(page, content.LayerPage)
+        for unit in page.units:
+            assert (unit.maximum, unit.positive) == (stats.maximum[unit.channel], stats.positive[unit.channel])
+            labels = Counter(hit.label for hit in unit.hits)
+            assert {each.label: each.count for each in unit.labels} == labels
+            shares = np.array(list(labels.values())) / len(unit.hits)
+            assert unit.entropy == pytest.approx(-(shares * np.log2(shares)).sum())
+        assert {each.label: each.count for each in page.labels} == Counter(
+            label for unit in page.units for label in {hit.label for hit in unit.hits}
+        )
+
+
+def test_entropy_is_none_without_labels_and_nothing_where_all_are_alike():
+    assert gather.entropy(gather.counted_labels([None, None])) is None
+    assert gather.entropy(gather.counted_labels(["a", "a", None])) == 0
+    assert gather.entropy(gather.counted_labels(["a", "b", "c", "d"])) == 2
+    assert [each.label for each in gather.counted_labels(["b", "a", "c", "c"])] == ["c", "a", "b"]
+
+
+def test_what_needs_labels_is_absent_without_them(tmp_path: Path):
+    atlas = fake_atlas(tmp_path / "atlas", SPECS[:1], labels=False)
+    layer, unit = content.layer_page(atlas, atlas.layers[0]), content.unit_page(atlas, atlas.layers[0], 2)
+    assert layer.labels == unit.unit.labels == ()
+    assert unit.unit.entropy is None
+    text = pages.html(layer)
+    assert 'value="strength"' in text
+    assert 'value="selectivity"' not in text
+    assert 'name="label"' not in text
+    assert "Labels of these" not in pages.html(unit)
+
+
+def test_a_unit_page_names_the_labels_of_its_hits_the_most_frequent_first(every: dict[str, content.Page]):
+    page = every["layers/000-conv1-relu/2.html"]
+    assert isinstance(page, content.UnitPage)
+    counts = [each.count for each in page.unit.labels]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == 9
+    assert f"Entropy {pages.number(page.unit.entropy)} bits" in pages.html(page)
+
+
+def test_keys_lead_to_the_units_and_layers_beside(every: dict[str, content.Page], parsed: dict[str, Tags]):
+    def keys(path: str) -> dict[str, str]:
+        found = [tag for tag in parsed[path].of("a") if "aria-keyshortcuts" in tag]
+        return {tag["aria-keyshortcuts"]: urljoin(path, tag["href"]) for tag in found}
+
+    unit = "layers/001-block-relu-2/{}.html"
+    above = "layers/002-fc6-relu/{}.html"
+    assert keys(unit.format(2)) == {
+        "ArrowLeft": unit.format(1),
+        "ArrowRight": unit.format(3),
+        "ArrowDown": "layers/000-conv1-relu/2.html",
+        "ArrowUp": above.format(2),
+    }
+    assert keys(unit.format(4))["ArrowUp"] == above.format(3)  # the last one: that layer has fewer
+    assert "ArrowRight" not in keys(unit.format(4))
+    assert "ArrowDown" not in keys("layers/000-conv1-relu/0.html")
+    assert keys("layers/001-block-relu-2/index.html") == {
+        "ArrowLeft": "layers/000-conv1-relu/index.html",
+        "ArrowRight": "layers/002-fc6-relu/index.html",
+    }
+    for path in every:
+        (button,) = (tag for tag in parsed[path].of("button") if "id" in tag)
+        assert button["aria-keyshortcuts"] == "?"
+
+
+def test_every_hit_on_a_unit_page_shows_its_whole_picture_with_the_field_marked(every: dict[str, content.Page]):
+    page = every["layers/000-conv1-relu/2.html"]
+    assert isinstance(page, content.UnitPage)
+    text = pages.html(page)
+    for hit in page.unit.hits:
+        assert text.count(f'href="../../{hit.page}"') == 3  # at the patch, the picture, the name
+        assert f'<image href="../../{hit.thumb}"' in text
+        assert f'<rect x="{hit.box.left}" y="{hit.box.top}" width="7" height="7"/>' in text
+
+
 def test_next_and_previous_lead_through_all_units(atlas: Atlas, every: dict[str, content.Page]):
     record = atlas.layers[0]
     path: str | None = links.unit(record.slug, 0)
@@ -252,7 +422,7 @@ def test_a_picture_page_is_the_atlas_read_backwards(atlas: Atlas, every: dict[st
 def test_the_histogram_holds_every_picture_that_fired(every: dict[str, content.Page]):
     for page in every.values():
         if isinstance(page, content.UnitPage):
-            assert sum(page.histogram.counts) == page.positive
+            assert sum(page.histogram.counts) == page.unit.positive
             bars = pages.bars(page.histogram)
             assert len(bars) == len(page.histogram.counts)
             assert all(bar.x >= 0 and bar.x + bar.width <= pages.WIDTH and bar.y >= 0 for bar in bars)

@@ -184,7 +184,8 @@ class Atlas:
 
     network: {"model": as it was named, "sha256": of its weights}. rules: the rule set whose reach the layers state.
     size: (height, width) of a prepared picture. tiles: (size, stride) where photographs were cut into tiles.
-    sources: {"name", "path"} of each. pictures_seen, pictures_skipped: numbers of pictures (or tiles).
+    sources: {"name", "path"} of each. preprocessing: as `preprocess`, in plain values. pictures_seen,
+    pictures_skipped: numbers of pictures (or tiles).
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
@@ -196,6 +197,7 @@ class Atlas:
         self.tiles: tuple[int, int] | None = record["tiles"] and (record["tiles"]["size"], record["tiles"]["stride"])
         self.layers = tuple(LayerRecord.from_json(each) for each in record["layers"])
         self.sources: list[dict[str, str]] = record["sources"]
+        self.preprocessing: Mapping[str, Any] = record["preprocessing"]
         self.pictures_seen: int = record["counts"]["used"]
         self.pictures_skipped: int = record["counts"]["skipped"]
         self._record = record
@@ -214,7 +216,7 @@ class Atlas:
         """How a picture became the network's input."""
         from pixelward.data.images import Preprocess  # here, because it brings torch along
 
-        return Preprocess.from_dict(self._record["preprocessing"])
+        return Preprocess.from_dict(self.preprocessing)
 
     def layer(self, name: str) -> LayerRecord:
         """The layer with this address or alias. Raises PixelwardError, which lists the known ones."""
@@ -265,6 +267,11 @@ class Atlas:
     def hit_pictures(self) -> Iterator[int]:
         """The ids of all pictures that hold a hit, ascending."""
         return (row[0] for row in self._query("SELECT DISTINCT picture FROM hits ORDER BY picture"))
+
+    def busiest_picture(self) -> int | None:
+        """The picture with the most hits, the first of several; None where no unit has fired."""
+        counts = self._query("SELECT picture FROM hits GROUP BY picture ORDER BY COUNT(*) DESC, picture LIMIT 1")
+        return next((row[0] for row in counts), None)
 
     def hits_of_picture(self, id: int) -> list[tuple[int, int, int]]:
         """The hits in a picture: (number of the layer, channel, rank from 0), ascending."""

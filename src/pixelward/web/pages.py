@@ -1,4 +1,4 @@
-"""A page of content.py -> HTML and its JSON twin. Pure: the same page gives the same text, served or exported.
+"""A page of entries.py -> HTML and its JSON twin. Pure: the same page gives the same text, served or exported.
 
 Templates escape everything that they are given, and hold neither inline scripts nor inline styles, so that a strict
 content-security policy can forbid both.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 
@@ -15,7 +16,17 @@ import jinja2
 
 from pixelward.core.fields import Box
 from pixelward.web import links
-from pixelward.web.content import Histogram, IndexPage, LayerPage, Page, PicturePage, UnitPage
+from pixelward.web.entries import (
+    Histogram,
+    HitEntry,
+    IndexPage,
+    LayerEntry,
+    LayerPage,
+    Page,
+    PicturePage,
+    UnitEntry,
+    UnitPage,
+)
 
 TEMPLATES: dict[type[Page], str] = {
     IndexPage: "index.html",
@@ -108,11 +119,53 @@ def ticks(histogram: Histogram, most: int = 8) -> list[Tick]:
     ]
 
 
-def field_glyph(field: tuple[int, int] | None, size: tuple[int, int]) -> Box:
-    """The field, to scale, in the middle of a square of 40 that stands for the picture; cut where it is larger."""
-    height, width = (min(40 * side / whole, 40) for side, whole in zip(field or size, size, strict=True))
-    height, width = max(round(height), 2), max(round(width), 2)
-    return Box((40 - height) // 2, (40 - width) // 2, height, width)
+def slab(layer: LayerEntry, size: tuple[int, int], most: int) -> Box:
+    """A layer as a slab in a square of 400: as high as its maps in a picture of that height, as wide as its channels
+    where the widest layer has `most`; never too thin to be seen."""
+    height = max(round(400 * (layer.map[0] if layer.map else 1) / size[0]), 16)
+    width = max(round(400 * layer.channels / most), 16)
+    return Box((400 - height) // 2, (400 - width) // 2, height, width)
+
+
+def surroundings(layers: Sequence[LayerEntry], size: tuple[int, int]) -> Box:
+    """The picture with a margin that shows how far the fields of the middle units leave it, up to a quarter of it."""
+    margins = []
+    for axis, side in enumerate(size):
+        beyond = [max(-layer.middle[axis], layer.middle[axis] + layer.middle[axis + 2] - side) for layer in layers]
+        margins.append(min(max(*beyond, 0, 0), side // 4))
+    return Box(-margins[0], -margins[1], size[0] + 2 * margins[0], size[1] + 2 * margins[1])
+
+
+def whole(size: tuple[int, int]) -> Box:
+    """A picture of (height, width) as a box."""
+    return Box(0, 0, *size)
+
+
+def shade(box: Box, size: tuple[int, int]) -> str:
+    """The path of what lies outside a box in a picture of (height, width), for the fill rule evenodd."""
+    top, left = max(box.top, 0), max(box.left, 0)
+    bottom, right = min(box.top + box.height, size[0]), min(box.left + box.width, size[1])
+    return f"M0 0H{size[1]}V{size[0]}H0ZM{left} {top}V{bottom}H{right}V{top}Z"
+
+
+class Catalogue:
+    """The pictures of a layer's page, each named once, and the hits as short texts: what its script reads."""
+
+    def __init__(self, page: LayerPage) -> None:
+        self._to = partial(links.relative, page.path)
+        self._hits = {hit.picture: hit for unit in page.units for hit in unit.hits}
+        self._numbers = {id: number for number, id in enumerate(self._hits)}
+
+    def pictures(self) -> str:
+        """A JSON list of [address, name, label or null]."""
+        return json.dumps([[self._to(hit.page), hit.name, hit.label] for hit in self._hits.values()])
+
+    def hits(self, unit: UnitEntry) -> str:
+        """Of each its value, the number of its picture and its y and x, if it has them; separated by semicolons."""
+        return ";".join(" ".join(map(str, self._hit(hit))) for hit in unit.hits)
+
+    def _hit(self, hit: HitEntry) -> tuple[object, ...]:
+        return number(hit.value), self._numbers[hit.picture], *hit.position
 
 
 @cache
@@ -124,7 +177,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number}
-    environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "field_glyph": field_glyph}
+    environment.filters |= {"number": number, "bits": math.log2}
+    environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
+    environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

@@ -1,0 +1,215 @@
+"""An atlas -> the pieces that pages are made of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
+from pixelward.folder import boxes_file, map_arrays, sheet_file
+from pixelward.pictures import GAP, columns_of
+from pixelward.web import links
+from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, UnitEntry, UnitLink
+
+EXAMPLES = 8  # units shown of each layer on the first page
+Shown = tuple[Sheet | None, Sheet | None, bool]  # projections, patches, whether they are close up
+
+
+def layer_entry(atlas: Atlas, record: LayerRecord) -> LayerEntry:
+    """What is said of a layer wherever it is named."""
+    drawings = atlas.drawings
+    middle = record.field.box(tuple(side // 2 for side in record.map), atlas.size)
+    notes = []
+    if not record.map:
+        notes.append("Its units are fully connected: a step beyond the paper, which starts from convolutions only.")
+    elif record.field.is_global:
+        notes.append(
+            "The whole picture can change a unit’s value here; patches show what the signal can arrive at (its reach)."
+            if not record.reach.is_global
+            else "The whole picture can change a unit’s value here, so patches show the whole picture."
+        )
+    return LayerEntry(
+        number=record.number,
+        address=record.address,
+        aliases=record.aliases,
+        channels=record.channels,
+        map=record.map,
+        field=None if record.field.is_global else (middle.height, middle.width),
+        even=record.field.is_global or record.field.is_even,
+        middle=middle,
+        dead=int((atlas.units(record).picture[:, 0] < 0).sum()),
+        drawn=drawings is not None and record.address in drawings.layers,
+        notes=tuple(notes),
+        page=links.layer(record.slug),
+    )
+
+
+def example_channels(units: Units) -> list[int]:
+    """A few channels, evenly spread over those with all their hits, or with any if none has all."""
+    for rank in (-1, 0):
+        pool = np.flatnonzero(units.picture[:, rank] >= 0)
+        if len(pool):
+            spread = np.linspace(0, len(pool) - 1, min(EXAMPLES, len(pool))).round().astype(int)
+            return [int(channel) for channel in pool[spread]]
+    return []
+
+
+def sample(atlas: Atlas) -> Sample | None:
+    """The picture that most units count among their strongest."""
+    id = atlas.busiest_picture()
+    if id is None or atlas.drawings is None:
+        return None
+    return Sample(id, picture_name(atlas.picture(id)), links.thumb(id), links.picture(id))
+
+
+def unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) -> tuple[UnitEntry, ...]:
+    """Units of a layer, with their hits and sheets."""
+    channels, units, stats = list(channels), atlas.units(record), atlas.stats(record)
+    rows = atlas.pictures(np.unique(units.picture[channels]).tolist())
+    thumbs, sheets = atlas.drawings is not None, shown_sheets(atlas, record, channels)
+    entries = []
+    for channel in channels:
+        projections, patches, closer = sheets[channel]
+        ranks = np.flatnonzero(units.picture[channel] >= 0).tolist()
+        hits = tuple(hit_entry(atlas, record, units, channel, rank, rows, thumbs) for rank in ranks)
+        labels = counted_labels(hit.label for hit in hits)
+        entries.append(
+            UnitEntry(
+                channel=channel,
+                page=links.unit(record.slug, channel),
+                hits=hits,
+                projections=projections,
+                patches=patches,
+                closer=closer,
+                positive=int(stats.positive[channel]),
+                maximum=float(stats.maximum[channel]),
+                labels=labels,
+                entropy=entropy(labels),
+            )
+        )
+    return tuple(entries)
+
+
+def hit_entry(
+    atlas: Atlas,
+    record: LayerRecord,
+    units: Units,
+    channel: int,
+    rank: int,
+    rows: Mapping[int, PictureRow],
+    thumbs: bool,
+) -> HitEntry:
+    """A hit of a unit. rows: the picture, by its id. thumbs: whether the atlas has them."""
+    id = int(units.picture[channel, rank])
+    position = tuple(units.position[channel, rank].tolist()) if record.map else ()
+    return HitEntry(
+        rank=rank,
+        value=float(units.value[channel, rank]),
+        picture=id,
+        name=picture_name(rows[id]),
+        label=rows[id].label,
+        position=position,
+        box=record.shown.box(position, atlas.size),
+        page=links.picture(id),
+        thumb=links.thumb(id) if thumbs else None,
+    )
+
+
+def picture_name(row: PictureRow) -> str:
+    """A picture's name; of a tile, also where it was cut from the photograph."""
+    if row.tile is None:
+        return row.name
+    return f"{row.name} [{row.tile.width} × {row.tile.height} at x {row.tile.left}, y {row.tile.top}]"
+
+
+def counted_labels(labels: Iterable[str | None]) -> tuple[LabelCount, ...]:
+    """How often each label occurs, the most frequent first, then in the order of the alphabet."""
+    counts = Counter(label for label in labels if label is not None)
+    return tuple(LabelCount(*pair) for pair in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def entropy(labels: Sequence[LabelCount]) -> float | None:
+    """Of a distribution of labels, in bits; None without any."""
+    total = sum(each.count for each in labels)
+    if not total:
+        return None
+    return sum(each.count / total * math.log2(total / each.count) for each in labels)
+
+
+def unit_link(atlas: Atlas, number: int, channel: int) -> UnitLink | None:
+    """The unit of this number, or the last, of layer `number`; None where there is no such layer."""
+    if not 0 <= number < len(atlas.layers):
+        return None
+    record = atlas.layers[number]
+    there = min(channel, record.channels - 1)
+    return UnitLink(record.address, there, links.unit(record.slug, there))
+
+
+def shown_sheets(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, Shown]:
+    """Projections and patches as pages show them: close up where most signals fill a small part of a large field."""
+    sizes: dict[str, tuple[int, int]] = {}
+    focused = _focused(atlas, record, channels)
+    found: dict[int, Shown] = {}
+    for channel in channels:
+        close = pair(atlas, record, channel, ("focus", "focus-patches"), sizes) if focused[channel] else None
+        if close is not None:
+            found[channel] = (*close, True)
+        else:
+            one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in ("projections", "patches"))
+            found[channel] = (one, other, False)
+    return found
+
+
+def pair(
+    atlas: Atlas,
+    record: LayerRecord,
+    channel: int,
+    kinds: tuple[str, str],
+    sizes: dict[str, tuple[int, int]] | None = None,
+) -> tuple[Sheet, Sheet] | None:
+    """Two sheets of a unit, if both are there."""
+    one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in kinds)
+    return None if one is None or other is None else (one, other)
+
+
+def histogram(stats: Stats, channel: int) -> Histogram:
+    """The bins from the first to the last that is not empty."""
+    counts = stats.histogram[channel].tolist()
+    edges: list[float | None] = [None, *stats.edges.tolist(), None]
+    filled = [at for at, count in enumerate(counts) if count] or [0]
+    shown = range(filled[0], filled[-1] + 1) if any(counts) else range(0)
+    return Histogram(
+        low=tuple(edges[at] for at in shown),
+        high=tuple(edges[at + 1] for at in shown),
+        counts=tuple(counts[at] for at in shown),
+    )
+
+
+def _focused(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, bool]:
+    """Whether at least half of each unit's hits have a focus box."""
+    boxes = atlas.path / boxes_file(record.slug)
+    if not boxes.is_file():
+        return dict.fromkeys(channels, True)
+    focus = (map_arrays(boxes)["focus"][channels, :, 2] > 0).sum(axis=1)
+    hits = (atlas.units(record).picture[channels] >= 0).sum(axis=1)
+    return dict(zip(channels, (2 * focus >= hits).tolist(), strict=True))
+
+
+def _sheet(
+    atlas: Atlas, record: LayerRecord, channel: int, kind: str, sizes: dict[str, tuple[int, int]] | None = None
+) -> Sheet | None:
+    """A unit's sheet if there is one. All sheets of a kind and layer have one size; `sizes` saves reading it again."""
+    file = atlas.path / sheet_file(record.slug, channel, kind)
+    if not file.is_file():
+        return None
+    if sizes is None or kind not in sizes:
+        with Image.open(file) as image:
+            sizes = {} if sizes is None else sizes
+            sizes[kind] = image.size
+    width, height = sizes[kind]
+    columns = columns_of(atlas.k)
+    return Sheet(links.sheet(record.slug, channel, kind), width, height, columns, (width + GAP) // columns - GAP)

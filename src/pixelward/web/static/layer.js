@@ -1,0 +1,191 @@
+// The units of a layer sorted, filtered and shown in other ways; a link from every tile. Without this script the page
+// shows all of them in order. What is chosen stands in the address, so that a view can be kept and sent.
+"use strict";
+
+{
+  const form = document.getElementById("controls");
+  const list = document.getElementById("units");
+  const dead = document.getElementById("dead");
+  const told = document.getElementById("told");
+  const said = document.getElementById("measure");
+  const seen = Number(list.dataset.seen);
+  const DEFAULTS = { show: "both", sort: "index", reversed: "", label: "", state: "", unit: "" };
+
+  let named;
+  const pictures = () => (named ??= JSON.parse(list.dataset.pictures)); // [address, name, label]
+  const hitsOf = (item) =>
+    item.dataset.hits.split(";").map((hit) => {
+      const [value, picture, ...place] = hit.split(" ");
+      return { value, picture: Number(picture), place };
+    });
+
+  const units = Array.from(list.querySelectorAll("li"), (item) => ({
+    item,
+    number: Number(item.id.slice(1)),
+    value: item.querySelector("h2 span"),
+    text: item.querySelector("h2 span").textContent,
+    strength: Number(item.dataset.strength),
+    positive: Number(item.dataset.positive),
+    entropy: item.dataset.entropy === undefined ? Infinity : Number(item.dataset.entropy),
+    hits: item.dataset.hits.split(";").length,
+  }));
+  const corpses = dead ? Array.from(dead.querySelectorAll("a"), (link) => ({ link, number: Number(link.id.slice(1)) })) : [];
+
+  const share = (part) => `${((100 * part) / seen).toPrecision(3)} %`;
+  // by: smaller comes first. Equal ones are told apart by `then`, at last by their numbers.
+  const MEASURES = {
+    index: { by: (unit) => unit.number, text: (unit) => unit.text },
+    strength: { by: (unit) => -unit.strength, text: (unit) => unit.text },
+    sparsity: { by: (unit) => unit.positive, text: (unit) => share(unit.positive) },
+    selectivity: {
+      by: (unit) => unit.entropy,
+      then: (unit) => -unit.hits, // one hit is always of one label
+      text: (unit) => (unit.entropy === Infinity ? "no label" : `${unit.entropy.toFixed(2)} bits`),
+    },
+  };
+
+  const ordered = (sort, reversed) => {
+    const { by, then = () => 0 } = MEASURES[sort];
+    const known = units.filter((unit) => by(unit) !== Infinity);
+    const rest = units.filter((unit) => by(unit) === Infinity);
+    known.sort((a, b) => by(a) - by(b) || then(a) - then(b) || a.number - b.number);
+    return [...(reversed ? known.reverse() : known), ...rest];
+  };
+
+  // "7, 30-40" -> a test of numbers; nothing written, or nothing that can be read, lets all pass.
+  const numbers = (text) => {
+    const ranges = [...text.matchAll(/(\d+)(?:\s*[-–]\s*(\d+))?/g)].map(([, from, to]) => [Number(from), Number(to ?? from)]);
+    return (number) => !ranges.length || ranges.some(([from, to]) => from <= number && number <= to);
+  };
+
+  // A browser passes over a list that is far from the window, if it knows how high the list is: so units stand in
+  // lists of whole rows, each of which is told its height. The first one is always laid out, and tells the others.
+  const GROUP = 120; // as in the page
+  let shown = units;
+
+  const group = (size) => {
+    const lists = [];
+    for (let start = 0; start < shown.length; start += size) {
+      const some = document.createElement("ol");
+      some.append(...shown.slice(start, start + size).map((unit) => unit.item));
+      lists.push(some);
+    }
+    list.replaceChildren(...lists);
+  };
+
+  const measure = () => {
+    const first = list.firstElementChild;
+    if (!first) return;
+    const style = getComputedStyle(first);
+    const columns = style.gridTemplateColumns.split(" ").length;
+    const size = columns * Math.max(Math.round(GROUP / columns), 1);
+    if (shown.length > size && first.childElementCount !== size) return void (group(size), measure());
+    const row = first.firstElementChild.getBoundingClientRect().height;
+    const gap = parseFloat(style.rowGap);
+    for (const some of list.children) {
+      const rows = Math.ceil(some.childElementCount / columns);
+      some.style.containIntrinsicBlockSize = `${rows * (row + gap) - gap}px`;
+    }
+  };
+
+  const chosen = () => ({ ...DEFAULTS, ...Object.fromEntries(new FormData(form)) });
+  let sorted = units;
+  let order = "index";
+
+  const apply = () => {
+    const choice = chosen();
+    const wanted = numbers(choice.unit);
+    list.dataset.show = choice.show;
+
+    const next = choice.sort + choice.reversed;
+    if (next !== order) {
+      sorted = ordered(choice.sort, choice.reversed);
+      for (const unit of units) unit.value.textContent = MEASURES[choice.sort].text(unit);
+      said.textContent = said.dataset[choice.sort];
+      order = next;
+    }
+
+    const labelled = (unit) => hitsOf(unit.item).some((hit) => pictures()[hit.picture][2] === choice.label);
+    const passing = sorted.filter(
+      (unit) => choice.state !== "dead" && wanted(unit.number) && (!choice.label || labelled(unit)),
+    );
+    if (passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
+      shown = passing;
+      group(GROUP);
+    }
+    measure();
+
+    let still = 0;
+    for (const { link, number } of corpses) {
+      const passes = choice.state !== "alive" && !choice.label && wanted(number);
+      link.parentElement.hidden = !passes;
+      still += passes;
+    }
+    if (dead) {
+      dead.hidden = !still;
+      if (still && (choice.state === "dead" || choice.unit)) dead.open = true;
+    }
+    const every = units.length + corpses.length;
+    const found = shown.length + still;
+    told.textContent = `${found === every ? "" : `${found.toLocaleString("en")} of `}${every.toLocaleString("en")} ${every === 1 ? "unit" : "units"}`;
+  };
+
+  const remember = () => {
+    const choice = chosen();
+    const kept = new URLSearchParams(Object.entries(choice).filter(([name, value]) => value !== DEFAULTS[name]));
+    history.replaceState(null, "", `?${kept}${location.hash}`);
+  };
+
+  const recall = () => {
+    const kept = new URLSearchParams(location.search);
+    for (const [name, value] of Object.entries({ ...DEFAULTS, ...Object.fromEntries(kept) })) {
+      const field = form.elements[name];
+      if (!field) continue;
+      if (field.type === "checkbox") field.checked = value !== "";
+      else field.value = value;
+      if (field.value === "" && DEFAULTS[name]) field.value = DEFAULTS[name]; // an address that asks for what is not there
+    }
+    apply();
+    if (location.hash && order !== "index") document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  };
+
+  form.addEventListener("input", () => {
+    apply();
+    remember();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const only = [...shown.map((unit) => unit.item), ...corpses.map(({ link }) => link.parentElement).filter((each) => !each.hidden)];
+    if (only.length === 1) only[0].querySelector("a").click();
+  });
+  recall();
+  new ResizeObserver(measure).observe(list);
+
+  // Tiles become links when a mouse first comes to their sheets: on projections to the hit, on patches to the picture.
+  const cover = (pair) => {
+    const item = pair.closest("li");
+    const unit = item.querySelector("h2 a").href;
+    const layers = ["projections", "patches"].map((kind) => {
+      const cells = document.createElement("div");
+      cells.className = `cells ${kind}`;
+      hitsOf(item).forEach((hit, rank) => {
+        const [address, name, label] = pictures()[hit.picture];
+        const cell = document.createElement("a");
+        cell.href = kind === "patches" ? address : `${unit}#h${rank + 1}`;
+        cell.tabIndex = -1;
+        const place = hit.place.length ? `y ${hit.place[0]}, x ${hit.place[1]}` : null;
+        cell.title = [hit.value, name, label, place].filter((part) => part !== null).join(" · ");
+        for (const [event, on] of [["pointerenter", true], ["pointerleave", false]]) {
+          cell.addEventListener(event, () => layers.forEach((each) => each.children[rank].classList.toggle("on", on)));
+        }
+        cells.append(cell);
+      });
+      return cells;
+    });
+    pair.append(...layers);
+  };
+  list.addEventListener("pointerover", (event) => {
+    const pair = event.pointerType === "touch" ? null : event.target.closest(".pair");
+    if (pair && !pair.querySelector(".cells")) cover(pair);
+  });
+}
