@@ -7,18 +7,24 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 BIN := .venv/bin
 STAMP := .venv/.stamp
+WEB_STAMP := .venv/.stamp-web
 ZOO_BIN := .venv-zoo/bin
 ZOO_STAMP := .venv-zoo/.stamp
+comma := ,
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test zoo check lint format types clean
+.PHONY: demo test test-web zoo check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
+
+# Drives a Chromium, Debian's or the one named in the variable CHROMIUM; downloads no other.
+test-web: $(WEB_STAMP)
+	$(BIN)/python -m pytest -q -n 2 -m browser tests/web
 
 # About an hour and a half on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
 zoo: $(ZOO_STAMP)
@@ -48,6 +54,9 @@ clean:
 # The stamp is written last, so that an installation that broke off is done again.
 $(STAMP): pyproject.toml constraints.txt
 	$(call install,.venv,-e '.[dev]',$(NETWORKS))
+
+$(WEB_STAMP): $(STAMP)
+	$(call install,.venv,-e '.[dev$(comma)browser]',$(NETWORKS))
 
 # The networks' environment has one more package, a peer to compare with.
 $(ZOO_STAMP): pyproject.toml constraints.txt

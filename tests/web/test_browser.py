@@ -1,0 +1,328 @@
+"""The exported site in a real browser, opened from disk: sorting, filtering, keys, links, and nothing that breaks."""
+
+import functools
+import json
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_atlas import SPECS, fake_atlas
+from pixelward.atlas import Atlas
+from pixelward.web import content, links
+from pixelward.web.export import export
+from watched import Watched
+
+pytestmark = pytest.mark.browser
+
+POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+AXE = Path(__file__).with_name("axe.min.js")
+LAYER = "layers/000-conv1-relu/index.html"
+UNIT = "layers/000-conv1-relu/{}.html"
+
+
+def shown(page: Any) -> list[int]:
+    """The numbers of the units on a layer's page, in their order."""
+    return page.eval_on_selector_all("#units li", "items => items.map((item) => Number(item.id.slice(1)))")
+
+
+def told(page: Any) -> str:
+    return page.locator("#told").inner_text()
+
+
+@pytest.fixture
+def layer(atlas: Atlas) -> content.LayerPage:
+    return content.layer_page(atlas, atlas.layers[0])
+
+
+def test_links_lead_from_the_network_to_a_picture_and_back(page: Any, atlas: Atlas):
+    page.goto(page.at("index.html"))
+    page.locator("nav a", has_text="conv1:relu").click()
+    assert page.url.endswith("#layer-0")
+    page.locator(".layers h3 a", has_text="conv1:relu").click()
+    page.locator("#u5 h2 a").click()
+    page.locator("#h1 .tiles a").click()
+    hit = atlas["conv1:relu"][5].hits[0]
+    assert page.url.endswith(links.picture(hit.picture))
+    assert page.locator("h1").inner_text() == hit.name
+    page.locator('.among a[href$="000-conv1-relu/5.html#h1"]').click()
+    assert page.url.endswith(UNIT.format(5) + "#h1")
+
+
+@pytest.mark.parametrize("reversed_", [False, True])
+@pytest.mark.parametrize("sort", ["index", "strength", "sparsity", "selectivity"])
+def test_units_are_sorted_by(page: Any, layer: content.LayerPage, sort: str, reversed_: bool):
+    keys = {
+        "index": lambda unit: (unit.channel,),
+        "strength": lambda unit: (-unit.maximum, unit.channel),
+        "sparsity": lambda unit: (unit.positive, unit.channel),
+        "selectivity": lambda unit: (unit.entropy, -len(unit.hits), unit.channel),
+    }
+    page.goto(page.at(LAYER))
+    page.select_option("select[name=sort]", sort)
+    page.set_checked("input[name=reversed]", reversed_)
+    expected = [unit.channel for unit in sorted(layer.units, key=keys[sort], reverse=reversed_)]
+    assert shown(page) == expected
+    page.reload()
+    assert shown(page) == expected
+    assert page.locator("select[name=sort]").input_value() == sort
+
+
+def test_units_are_filtered_by_label(page: Any, layer: content.LayerPage):
+    page.goto(page.at(LAYER))
+    assert told(page) == "40 units"
+    for label in layer.labels:
+        page.select_option("select[name=label]", label.label)
+        expected = [unit.channel for unit in layer.units if label.label in {each.label for each in unit.labels}]
+        assert shown(page) == expected
+        assert told(page) == f"{len(expected)} of 40 units"
+        assert not page.locator("#dead").is_visible()
+
+
+def test_dead_and_living_units_are_told_apart(page: Any, layer: content.LayerPage):
+    page.goto(page.at(LAYER))
+    page.select_option("select[name=state]", "dead")
+    assert shown(page) == []
+    assert page.locator("#dead li:visible").all_inner_texts() == [str(unit.channel) for unit in layer.dead]
+    assert told(page) == "3 of 40 units"
+    page.select_option("select[name=state]", "alive")
+    assert shown(page) == [unit.channel for unit in layer.units]
+    assert not page.locator("#dead").is_visible()
+    assert told(page) == "37 of 40 units"
+
+
+def test_units_are_found_by_their_numbers(page: Any, layer: content.LayerPage):
+    page.goto(page.at(LAYER))
+    page.keyboard.press("/")
+    page.keyboard.type("7, 30-32")
+    assert shown(page) == [7, 30, 31, 32]
+    page.fill("input[name=unit]", str(layer.dead[0].channel))
+    assert shown(page) == []
+    assert page.locator("#dead li:visible").count() == 1
+    page.fill("input[name=unit]", "7")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{UNIT.format(7)}")
+
+
+def test_an_address_that_asks_for_what_is_not_there_shows_all(page: Any, layer: content.LayerPage):
+    page.goto(page.at(LAYER) + "?sort=beauty&label=unicorn&show=nothing&unit=%3Cb%3E&odd=1")
+    assert shown(page) == [unit.channel for unit in layer.units]
+    assert page.locator("#units").get_attribute("data-show") == "both"
+
+
+def test_sheets_can_be_seen_alone_or_one_on_the_other(page: Any):
+    page.goto(page.at(LAYER))
+    projections, patches = page.locator("#u5 .of.projections"), page.locator("#u5 .of.patches")
+    boxes = []
+    for _ in range(4):
+        visible = projections.is_visible(), patches.is_visible()
+        boxes.append((page.locator("#units").get_attribute("data-show"), *visible))
+        if boxes[-1][0] == "overlay":
+            assert projections.bounding_box() == patches.bounding_box()
+            assert projections.evaluate("each => getComputedStyle(each).mixBlendMode") == "hard-light"
+        page.keyboard.press("v")
+    assert boxes == [("both", 1, 1), ("projections", 1, 0), ("patches", 0, 1), ("overlay", 1, 1)]
+    assert page.locator("#units").get_attribute("data-show") == "both"
+
+
+def test_every_tile_tells_its_hit_and_every_patch_leads_to_its_picture(page: Any, atlas: Atlas):
+    page.goto(page.at(LAYER))
+    hits = atlas["conv1:relu"][5].hits
+    page.locator("#u5 .of.patches").hover(position={"x": 5, "y": 5}, force=True)
+    cells = page.locator("#u5 .cells.patches a")
+    assert cells.count() == len(hits)
+    for cell, hit in zip(cells.all(), hits, strict=True):
+        assert hit.name in cell.get_attribute("title")
+        assert cell.evaluate("cell => cell.href").endswith(links.picture(hit.picture))
+    first = page.locator("#u5 .cells.projections a").first
+    first.hover()
+    assert page.locator("#u5 .cells .on").count() == 2
+    assert first.evaluate("cell => cell.href").endswith(UNIT.format(5) + "#h1")
+    cells.nth(1).click()
+    assert page.url.endswith(links.picture(hits[1].picture))
+
+
+def test_arrow_keys_lead_through_units_and_layers(page: Any):
+    page.goto(page.at(UNIT.format(2)))
+    for key, path in [
+        ("ArrowRight", UNIT.format(3)),
+        ("ArrowLeft", UNIT.format(2)),
+        ("ArrowUp", "layers/001-block-relu-2/2.html"),
+        ("ArrowDown", UNIT.format(2)),
+        ("ArrowDown", UNIT.format(2)),  # nothing below
+    ]:
+        page.keyboard.press(key)
+        page.wait_for_url(f"**/{path}")
+    page.keyboard.press("Control+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.url.endswith(UNIT.format(2))
+
+
+def test_the_question_mark_shows_the_keys_which_rest_meanwhile(page: Any):
+    page.goto(page.at(UNIT.format(2)))
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    assert dialog.is_visible()
+    assert "previous, next unit" in dialog.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.url.endswith(UNIT.format(2))
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    page.get_by_role("button", name="Keys").click()
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def test_keys_do_nothing_while_somebody_writes_or_chooses(page: Any):
+    page.goto(page.at("layers/001-block-relu-2/index.html"))
+    page.focus("input[name=unit]")
+    page.keyboard.type("v?")
+    page.keyboard.press("ArrowRight")
+    page.focus("input[name=show][value=both]")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#units").get_attribute("data-show") == "projections"
+    assert page.url.split("?")[0].endswith("layers/001-block-relu-2/index.html")
+    assert not page.locator("#keys").is_visible()
+
+
+def test_the_page_of_a_picture_marks_the_field_of_the_unit_pointed_at(page: Any, atlas: Atlas):
+    id = next(atlas.hit_pictures())
+    page.goto(page.at(links.picture(id)))
+    entry = page.locator("[data-field]").first
+    field = page.locator(f"#{entry.get_attribute('data-field')}")
+    entry.focus()
+    assert field.get_attribute("class") == "on"
+    entry.blur()
+    assert field.get_attribute("class") == ""
+
+
+def test_lists_far_away_wait_and_keep_their_heights(browser: Any, tmp_path: Path):
+    many = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=600, dead=0)], k=1)
+    export(many, tmp_path / "site")
+    asked = []
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    watched = Watched(opened, tmp_path.as_uri())
+    opened.on("request", lambda sent: asked.append(sent.url))
+    opened.goto(f"{tmp_path.as_uri()}/site/layers/000-conv1-relu/index.html")
+    assert opened.locator("#units ol").count() == 5
+    height = opened.evaluate("document.documentElement.scrollHeight")
+    last = "/599.projections.webp"
+    assert not [url for url in asked if url.endswith(last)]
+    with opened.expect_request(f"**{last}"):
+        opened.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    for top in range(0, height, 700):
+        opened.evaluate(f"new Promise((done) => (scrollTo(0, {top}), requestAnimationFrame(done)))")
+    assert abs(opened.evaluate("document.documentElement.scrollHeight") - height) <= 2
+    opened.set_viewport_size({"width": 1000, "height": 900})
+    opened.wait_for_function(
+        "() => { const [one, ...rest] = document.getElementById('units').children; "
+        "const columns = getComputedStyle(one).gridTemplateColumns.split(' ').length; "
+        "return rest.length && one.childElementCount % columns === 0; }"
+    )
+    assert watched.wrong == []
+    context.close()
+
+
+PAGES = [
+    "index.html",
+    LAYER,
+    f"{LAYER}?show=overlay&sort=selectivity",
+    UNIT.format(2),
+    UNIT.format(0),
+    "pictures/0.html",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_jumps_and_nothing_leaves_a_phone(page: Any, path: str):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.add_init_script(
+        "window.moved = 0;"
+        "new PerformanceObserver((list) => list.getEntries().forEach((each) => (moved += each.value)))"
+        ".observe({ type: 'layout-shift', buffered: true });"
+    )
+    page.goto(page.at(path), wait_until="load")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    if "?" not in path:
+        assert page.evaluate("moved") < 0.01
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing(page: Any, path: str, width: int, scheme: str):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(page.at(path))
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, { preload: false })")
+    assert len(found["passes"]) > 10
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+
+
+def test_without_scripts_all_units_are_there_and_nothing_that_does_nothing(browser: Any, site: Path, atlas: Atlas):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site.as_uri()}/{LAYER}")
+    assert page.locator("#units li").count() == 37
+    assert not page.locator("#controls").is_visible()
+    assert not page.locator("#show-keys").is_visible()
+    page.locator("#u5 .of.patches").click()
+    assert page.url.endswith(UNIT.format(5))
+    context.close()
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[str]:
+    """The site behind a strict policy."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Content-Security-Policy", POLICY)
+            super().end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_strict_policy_refuses_nothing(browser: Any, served: str):
+    context = browser.new_context()
+    page = context.new_page()
+    watched = Watched(page, served)
+    for path in PAGES:
+        page.goto(f"{served}/{path}")
+        page.wait_for_load_state("networkidle")
+    page.goto(f"{served}/{LAYER}?sort=strength")
+    page.locator("#u5 .of.patches").hover(force=True)
+    page.fill("input[name=unit]", "5")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{UNIT.format(5)}")
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    assert page.evaluate("document.styleSheets.length") == 1
+    assert watched.wrong == []
+    context.close()
+
+
+def test_markup_in_names_stays_text(page: Any, atlas: Atlas, site: Path):
+    page.goto(page.at(LAYER))
+    for unit in page.locator("#units li").all()[:6]:
+        unit.locator(".of.patches").hover(force=True)
+    titles = page.eval_on_selector_all("#units .cells a", "cells => cells.map((cell) => cell.title)")
+    assert any("<img src=x onerror=alert(1)>" in title for title in titles)
+    assert page.locator("#units b, #units i, img[src=x]").count() == 0
+    page.select_option("select[name=label]", '"><b>birds<')
+    assert json.loads((site / links.twin(LAYER)).read_text("utf-8"))["labels"][0]["label"] == '"><b>birds<'
