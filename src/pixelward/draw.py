@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
-from pixelward.core.path import calls_nodes, path
+from pixelward.core.path import path
 from pixelward.core.plan import Plan
 from pixelward.core.project import project_hits, signal_size
+from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import Target, trace
 from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
@@ -207,10 +208,9 @@ def _draw_group(
 ) -> None:
     sheets = {record.number: _Sheets(atlas, record, gallery.preprocess) for record in group}
     ids = sorted(by_picture | dict.fromkeys(thumbs))
-    addresses = [record.address for record in group]
-    size = PICTURES
+    drawer = _Drawer(net, [record.address for record in group], sheets, table)
     loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
-    while batch := list(islice(loaded, size)):
+    while batch := list(islice(loaded, PICTURES)):
         for picture in batch:
             if picture.id in thumbs:
                 small = Image.fromarray(picture.shown)
@@ -219,68 +219,73 @@ def _draw_group(
         hits = [[(number, hit) for hit in by_picture.get(p.id, ())] for number, p in enumerate(batch)]
         chosen = sorted((pair for pairs in hits for pair in pairs), key=lambda pair: pair[1].layer)
         if chosen:
-            size = _draw_batch(net, batch, chosen, addresses, sheets, table)
+            drawer.draw(batch, chosen)
         tell(len(batch))
     for record in group:
         sheets[record.number].finish()
 
 
-def _draw_batch(
-    net: nn.Module,
-    batch: Sequence[_Loaded],
-    chosen: Sequence[tuple[int, _Chosen]],
-    addresses: Sequence[str],
-    sheets: dict[int, _Sheets],
-    table: RuleSet,
-) -> int:
-    """Project hits, sorted by layer, each with the number of its picture in the batch.
+class _Drawer:
+    """Projects the hits of some layers, batch by batch, and hands them to their sheets.
 
-    Returns how many pictures the next batch may have: one, where steps call their nodes, which know whole maps only.
+    The first picture runs through the network as far as the layers, and its values are held to the scan's. Others run
+    only as far as something has to be recorded of them; where that cannot be told, one by one and all the way.
     """
-    traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses, table)
-    plan, targets = traced.plan, traced.targets
-    del traced
-    if not any(calls_nodes(path(plan, target.value, table)) for target in targets.values()):
-        plan = plan.without_nodes()
-        _draw_hits(batch, chosen, plan, targets, sheets, table)
-        return PICTURES
-    if len(batch) == 1:
-        _draw_hits(batch, chosen, plan, targets, sheets, table)
-        return 1
-    del plan, targets
-    for number, picture in enumerate(batch):
-        own = [(0, hit) for at, hit in chosen if at == number]
-        if own:
-            _draw_batch(net, [picture], own, addresses, sheets, table)
-    return 1
 
+    def __init__(self, net: nn.Module, addresses: Sequence[str], sheets: Mapping[int, _Sheets], table: RuleSet) -> None:
+        self._net, self._addresses, self._sheets, self._table = net, addresses, sheets, table
+        self._recorder: Recorder | None = None
 
-def _draw_hits(
-    batch: Sequence[_Loaded],
-    chosen: Sequence[tuple[int, _Chosen]],
-    plan: Plan,
-    targets: Mapping[str, Target],
-    sheets: dict[int, _Sheets],
-    table: RuleSet,
-) -> None:
-    """Send the hits down, as many of a layer at once as memory allows, and hand them to their sheets."""
-    for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
-        own = sheets[layer]
-        target = targets[own.record.address]
-        pairs = list(some)
-        height, width = signal_size(plan, target, table)
-        at_once = max(1, PIXELS // (height * width * 3))
-        for start in range(0, len(pairs), at_once):
-            part = pairs[start : start + at_once]
-            numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
-            pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
-            place = (pictures, channels) if target.activations.dim() == 2 else (pictures, channels, *positions.T)
-            values = target.activations[place].float().tolist()
-            signals, boxes = project_hits(plan, target, channels, positions, pictures, table)
-            signals = signals.float().cpu()
-            for (number, hit), value, signal, box in zip(part, values, signals, boxes, strict=True):
-                _agree(own.record, hit, value, own.largest)
-                own.add(hit, batch[number].shown, signal.numpy(), box)
+    def draw(self, batch: Sequence[_Loaded], chosen: Sequence[tuple[int, _Chosen]]) -> None:
+        """Project hits, sorted by layer, each with the number of its picture in the batch."""
+        pixels = torch.stack([picture.pixels for picture in batch]).to(_device(self._net))
+        if self._recorder is None:
+            first = min(number for number, _ in chosen)
+            self._recorder = Recorder(self._net, self._addresses, self._table, pixels[first : first + 1])
+            for number, hit in chosen:
+                if number == first:
+                    self._hold(hit, self._recorder.targets)
+        if not self._recorder.needs_all:
+            self._project(batch, chosen, self._recorder.plan(pixels), self._recorder.targets)
+            return
+        for number, picture in enumerate(batch):
+            own = [(0, hit) for at, hit in chosen if at == number]
+            if own:
+                traced = trace(self._net, pixels[number : number + 1], self._addresses, self._table)
+                for _, hit in own:
+                    self._hold(hit, traced.targets)
+                self._project([picture], own, traced.plan, traced.targets)
+
+    def _hold(self, hit: _Chosen, targets: Mapping[str, Target]) -> None:
+        """Hold a value to the scan's."""
+        own = self._sheets[hit.layer]
+        activations = targets[own.record.address].activations
+        place = (0, hit.channel) if activations.dim() == 2 else (0, hit.channel, *hit.position)
+        _agree(own.record, hit, float(activations[place]), own.largest)
+
+    def _project(
+        self,
+        batch: Sequence[_Loaded],
+        chosen: Sequence[tuple[int, _Chosen]],
+        plan: Plan,
+        targets: Mapping[str, Target],
+    ) -> None:
+        """Send the hits down, as many of a layer at once as memory allows."""
+        for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
+            own = self._sheets[layer]
+            target = targets[own.record.address]
+            pairs = list(some)
+            height, width = signal_size(plan, target, self._table)
+            at_once = max(1, PIXELS // (height * width * 3))
+            for start in range(0, len(pairs), at_once):
+                part = pairs[start : start + at_once]
+                numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
+                pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
+                seeds = torch.tensor([hit.value for _, hit in part])
+                signals, boxes = project_hits(plan, target, channels, positions, pictures, self._table, seeds)
+                signals = signals.float().cpu()
+                for (number, hit), signal, box in zip(part, signals, boxes, strict=True):
+                    own.add(hit, batch[number].shown, signal.numpy(), box)
 
 
 def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:

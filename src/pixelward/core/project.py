@@ -156,13 +156,19 @@ def project_units(
 
 
 def project_hits(
-    plan: Plan, target: Target, channels: Tensor, positions: Tensor, pictures: Tensor, rules: RuleSet = DECONVNET
+    plan: Plan,
+    target: Target,
+    channels: Tensor,
+    positions: Tensor,
+    pictures: Tensor,
+    rules: RuleSet = DECONVNET,
+    seeds: Tensor | None = None,
 ) -> tuple[Tensor, list[Box]]:
     """Project n hits of a traced layer at once, each in the window that its signal can reach.
 
-    channels, pictures: (n,) int64; positions: (n, 2) int64. Seeds are the activations. Returns the signals,
-    (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as large.
-    A plan of several pictures must call no nodes for that (`calls_nodes`).
+    channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns the
+    signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as
+    large. A plan of several pictures must call no nodes (`calls_nodes`).
     """
     if target.unclear is not None:
         raise target.unclear
@@ -170,7 +176,7 @@ def project_hits(
     activations = target.activations
     channels, positions, pictures = (t.to(activations.device) for t in (channels, positions, pictures))
     place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
-    seeds = activations[(pictures, *place)]
+    seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
     rows = torch.arange(len(channels), device=activations.device)
     crossed = path(plan, target.value, rules)
     boxes = _windows(plan, target.value, crossed)
@@ -181,11 +187,10 @@ def project_hits(
             signal[rows, channels, 0, 0] = seeds
             down = follow(windows, _along(crossed, windows), target.value, target.laid_out(signal))
             return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
-        if len(activations) > 1:
-            if calls_nodes(crossed):
-                raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-            plan = of_pictures(plan, crossed, pictures)
-            crossed = _along(crossed, plan)
+        if len(activations) > 1 and calls_nodes(crossed):
+            raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
+        plan = of_pictures(plan, crossed, pictures)
+        crossed = _along(crossed, plan)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
         down = _follow_all(plan, crossed, target.value, target.laid_out(signal))

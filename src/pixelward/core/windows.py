@@ -26,7 +26,8 @@ def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
     def chosen(tensor: Tensor) -> Tensor:
         return tensor if tensor.dim() == 0 or len(tensor) == 1 else tensor[pictures]
 
-    return Plan(plan.values, tuple(_recorded(crossing.step, lambda tensor, axes: chosen(tensor)) for crossing in path))
+    steps = (replace(_recorded(each.step, lambda tensor, axes: chosen(tensor)), node=each.step.node) for each in path)
+    return Plan(plan.values, tuple(steps))
 
 
 def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictures: Tensor, positions: Tensor) -> Plan:
