@@ -58,7 +58,8 @@ MIDDLES = {  # and whether the last convolution has to run for other pictures
 def hits(net):
     shape = pw.layers(net, size=(32, 32))[-1].shape
     generator = torch.Generator().manual_seed(1)
-    pictures, channels, *place = (torch.randint(0, n, (9,), generator=generator) for n in (4, *shape))
+    pictures, channels, *place = (torch.randint(0, n, (9,), generator=generator) for n in (1, *shape))
+    pictures = torch.arange(9) % 4
     return channels, torch.stack(place, 1), pictures
 
 
