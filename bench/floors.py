@@ -1,4 +1,4 @@
-"""The arithmetic floor of a gallery: multiply-adds that a dense way up and down needs, at the best rate of this machine.
+"""The arithmetic floor of a gallery: multiply-adds of a dense way up and down, at the best rate of this machine.
 
 Counted are convolutions only, which are nearly all. Way up: once a picture, to the deepest layer. Way down: for every
 hit the windows that its signal can reach, no larger than the maps; a unit's first step is a slice of the weights. Zeros
@@ -103,7 +103,8 @@ def best_rate(works: Iterable[Work]) -> float:
 def _rate(work: Work, batch: int) -> float:
     step = work.step
     weight, geometry = step.weight, step.geometry
-    assert weight is not None and geometry is not None
+    assert weight is not None
+    assert geometry is not None
     above = torch.rand(batch, len(weight), *work.size)
     adds = batch * work.size[0] * work.size[1] * weight.numel()
     with torch.no_grad():

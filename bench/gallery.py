@@ -242,8 +242,8 @@ class _Measured:
         )
         return (
             f"{len(self.gallery.hits)} projections for{random_share} {layers}, {self.network.weights}, hits in "
-            f"{len(self.holding)} of {self.gallery.pictures.told}. Pixelward: {covered}. Captum: {per_round} random hits "
-            f"a layer and round, extrapolated by hits. {self.settings.rounds} rounds."
+            f"{len(self.holding)} of {self.gallery.pictures.told}. Pixelward: {covered}. Captum: {per_round} random "
+            f"hits a layer and round, extrapolated by hits. {self.settings.rounds} rounds."
         )
 
     # ------------------------------------------------------------ are both right?

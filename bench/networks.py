@@ -69,7 +69,8 @@ def _googlenet() -> nn.Module:
         file, weights = folder / "googlenet.py", folder / "googlenet.safetensors"
         if file.exists() and weights.exists():
             spec = importlib.util.spec_from_file_location("bench_googlenet", file)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             net: nn.Module = module.googlenet(weights)

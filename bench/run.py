@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, crp_peer, gallery, passes
+from bench import ROOT, crp_peer, gallery, growth, passes, reading
 from bench.machine import load, machine, now
 from bench.rows import FULL, SHORT, Row, Settings
 
@@ -37,6 +37,8 @@ MEASURES: dict[str, Measure] = {
     "pass-zfnet": lambda settings, folder: passes.measure("zfnet", settings, folder),
     "pass-resnet50": lambda settings, folder: passes.measure("resnet50", settings, folder),
     "crp": crp_peer.measure,
+    "growth": growth.measure,
+    "reading": reading.measure,
 }
 
 
