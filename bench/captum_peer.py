@@ -6,7 +6,7 @@ each, and starts from 1; the hit's value times its map is the deconvnet's where 
 
 from __future__ import annotations
 
-import time
+import statistics
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from bench.hits import Gallery, Hit
 from bench.networks import preprocess_of
+from bench.timing import seconds
 from pixelward.core.layers import Layer
-
-BATCHES = (8, 16, 32)
 
 
 class Modules:
@@ -86,7 +85,7 @@ def several(net: nn.Module, module: nn.Module, pictures: Tensor, hits: Sequence[
 
 
 def time_one(gallery: Gallery, modules: Modules, hits: Sequence[Hit]) -> float:
-    """Seconds a hit, called as users do."""
+    """Seconds a hit, called as users do: the median of the calls."""
     return _timed(
         gallery, [[hit] for hit in hits], lambda pictures, some: _asked(gallery, modules, pictures, some, one)
     )
@@ -105,10 +104,8 @@ def _asked(
 
 
 def _timed(gallery: Gallery, calls: Sequence[Sequence[Hit]], ask: Callable[[Tensor, Sequence[Hit]], None]) -> float:
-    preprocess, spent = preprocess_of(gallery.net), 0.0
+    preprocess, spent = preprocess_of(gallery.net), []
     for hits in calls:
         pictures = torch.stack([gallery.pictures.tensor(hit.picture, preprocess) for hit in hits])
-        start = time.perf_counter()
-        ask(pictures, hits)
-        spent += time.perf_counter() - start
-    return spent / sum(len(hits) for hits in calls)
+        spent.append(seconds(lambda pictures=pictures, hits=hits: ask(pictures, hits)) / len(hits))
+    return statistics.median(spent)

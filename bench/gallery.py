@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench import captum_peer, floors, hits, networks, ours
-from bench.captum_peer import BATCHES, Modules
+from bench.captum_peer import Modules
 from bench.hits import Gallery, Hit
 from bench.ours import Spent
 from bench.pictures import Pictures
@@ -99,19 +99,25 @@ class _Measured:
         }
 
     def _batched(self, number: int) -> dict[int, float]:
-        """Seconds a hit by layer; the first call tries all sizes, later ones take each layer's best."""
+        """Seconds a hit by layer, in its best batch."""
         random = Random(self.settings.seed + 2 + number)
-        found = {}
+        return {layer: self._one_batch(layer, size, random) for layer, size in self.best_batch.items()}
+
+    def _one_batch(self, layer: int, size: int, random: Random) -> float:
+        some = [hit for hit in self.gallery.hits if hit.layer == layer]
+        return captum_peer.time_several(self.gallery, self.modules, random.choices(some, k=size))
+
+    def _warm(self) -> None:
+        """First calls set kernels up, which many more would share; and they tell Captum's best batches."""
+        ours.draw(self.gallery, self.holding[:PICTURES], most=False)
         for layer in self.used:
-            some = [hit for hit in self.gallery.hits if hit.layer == layer]
-            sizes = [self.best_batch[layer]] if layer in self.best_batch else BATCHES
-            seconds = {
-                size: captum_peer.time_several(self.gallery, self.modules, random.choices(some, k=size))
-                for size in sizes
-            }
-            self.best_batch[layer] = min(seconds, key=lambda size: seconds[size])
-            found[layer] = min(seconds.values())
-        return found
+            if self.modules.of(self.gallery.layers[layer]) is None:
+                continue
+            captum_peer.time_one(self.gallery, self.modules, self.sample[0][layer][:1])
+            if self.complete:
+                random = Random(self.settings.seed)
+                spent = {n: min(self._one_batch(layer, n, random) for _ in range(2)) for n in self.settings.sizes}
+                self.best_batch[layer] = min(spent, key=lambda n: spent[n])
 
     def rows(self, title: str) -> list[Row]:
         chunks = self._chunks()
@@ -121,8 +127,7 @@ class _Measured:
         }
         if self.complete:
             contestants["batched"] = self._batched
-        ours.draw(self.gallery, self.holding[:2], most=self.complete)  # warm up
-        self._naive_warm()
+        self._warm()
         given = interleaved(contestants, self.settings.rounds, self.settings.seed)
         spent: list[Spent] = given["pixelward"]
         floor = self._floor()
@@ -131,11 +136,6 @@ class _Measured:
         if self.complete:
             rows += self._batched_rows(title, mine, given["batched"], floor)
         return rows
-
-    def _naive_warm(self) -> None:
-        layer = self.used[-1]
-        if self.modules.of(self.gallery.layers[layer]) is not None:
-            captum_peer.time_one(self.gallery, self.modules, self.sample[0][layer][:1])
 
     # ------------------------------------------------------------ what comes of it
 

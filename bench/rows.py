@@ -13,8 +13,9 @@ class Settings:
 
     pictures: of 224 pixels, for the gallery and the passes. rounds: interleaved repetitions. hits: that Captum is
     asked for, per layer and round, of ZFNet. deep_hits: likewise of the networks of many layers. layers: of those
-    networks, evenly spaced; None for all. batches: of 16 pictures a round, for those networks. small: pictures of 64
-    pixels for the growth row; ten times as many in its largest part. units: of the atlas that is read from.
+    networks, evenly spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of
+    ours a round, where a round does not take all pictures. passed: pictures of the passes. small: pictures of 64
+    pixels for the growth rows; ten times as many in its largest part. units: of the atlas that is read from.
     """
 
     short: bool = False
@@ -23,6 +24,7 @@ class Settings:
     hits: int = 4
     deep_hits: int = 2
     layers: int | None = None
+    sizes: tuple[int, ...] = (8, 16, 32)
     batches: int = 1
     passed: int = 512
     small: int = 1000
@@ -33,7 +35,17 @@ class Settings:
 
 FULL = Settings()
 SHORT = Settings(
-    short=True, pictures=64, rounds=2, hits=1, deep_hits=1, layers=4, passed=64, small=200, units=100_000, reads=60
+    short=True,
+    pictures=64,
+    rounds=2,
+    hits=2,
+    deep_hits=1,
+    layers=4,
+    sizes=(8,),
+    passed=64,
+    small=200,
+    units=100_000,
+    reads=60,
 )
 
 

@@ -27,6 +27,7 @@ from bench.rows import FULL, SHORT, Row, Settings
 
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
+BUSY = 2.5  # processes: more than the benchmark's own threads on a small machine
 
 Measure = Callable[[Settings, Path], Sequence[Row]]
 MEASURES: dict[str, Measure] = {
@@ -70,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(name: str, settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """One measure's rows as they stand in the results, with when and on what they were measured."""
-    print(f"{name} ...", flush=True)
     before, started = load(), time.monotonic()
+    busy = f", while the load is {before:g}: other work makes this worthless" if before > BUSY else ""
+    print(f"{name} ...{busy}", flush=True)
     rows = MEASURES[name](settings, folder)
     how = {
         "measure": name,
