@@ -35,11 +35,11 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
     except networks.Absent as absent:
         return [missing(f"gallery-{name}", title, str(absent))]
     complete = name == "zfnet"  # few layers: all of them, all hits of the pictures
-    pictures = Pictures(settings.pictures, folder)
+    pictures = Pictures(settings.pictures if complete else settings.deep_pictures, folder)
     every = hits.default_layers(net)
     layers = every if complete else hits.evenly(every, settings.layers)
     # As many hits a picture as a gallery from 1000 pictures has: one forward pass serves so many.
-    share = min(1.0, settings.pictures / 1000)
+    share = min(1.0, len(pictures) / 1000)
     gallery = hits.find(net, layers, pictures, k=K, share=share, seed=settings.seed)
     return _Measured(name, network, gallery, settings, complete, len(every), share).rows(title)
 
@@ -109,7 +109,7 @@ class _Measured:
 
     def _warm(self) -> None:
         """First calls set kernels up, which many more would share; and they tell Captum's best batches."""
-        ours.draw(self.gallery, self.holding[:PICTURES], most=False)
+        ours.draw(self.gallery, self.holding[: 2 if self.settings.short else PICTURES], most=False)
         for layer in self.used:
             if self.modules.of(self.gallery.layers[layer]) is None:
                 continue

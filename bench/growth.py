@@ -20,27 +20,21 @@ from bench.pictures import smooth_noise
 from bench.rows import Row, Settings
 
 SIDE = 64
-LAYERS = ("conv1:relu", "conv2:relu", "conv3:relu", "conv4:relu")
-MORE = "conv5:relu"
+LAYERS = ("conv1:relu", "conv2:relu", "conv3:relu", "conv4:relu", "conv5:relu")
 K, MANY = 9, 100
 TEN = 10
 FLAT = 1.05  # of memory
 
 
 class Part(NamedTuple):
-    """One scan and one drawing. times: the base's pictures so often."""
+    """One scan and one drawing. more: layers than the base has; times: the base's pictures so often."""
 
-    layers: tuple[str, ...] = LAYERS
+    more: int = 0
     k: int = K
     times: int = 1
 
 
-PARTS = {
-    "base": Part(),
-    "layer": Part(layers=(*LAYERS, MORE)),
-    "k": Part(k=MANY),
-    "pictures": Part(times=TEN),
-}
+PARTS = {"base": Part(), "layer": Part(more=1), "k": Part(k=MANY), "pictures": Part(times=TEN)}
 
 
 def measure(settings: Settings, folder: Path) -> list[Row]:
@@ -49,14 +43,17 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
     rounds = 1 if settings.short else min(3, settings.rounds)
     random, found = Random(settings.seed), {name: [] for name in PARTS}
     for number in range(rounds):
-        names = list(PARTS)
-        random.shuffle(names)
-        for name in names:
+        for name in random.sample(list(PARTS), len(PARTS)):
             part = PARTS[name]
-            # A hundred hits of every unit are drawn in the full mode only: that alone takes minutes.
-            drawn = not (settings.short and name == "k")
-            source = more if part.times == TEN else base
-            found[name].append(_apart(part, source, folder / f"growth-{name}-{number}", drawn))
+            given = {
+                "layers": LAYERS[: settings.small_layers + part.more],
+                "k": part.k,
+                "source": str(more if part.times == TEN else base),
+                "atlas": str(folder / f"growth-{name}-{number}"),
+            }
+            # Sheets take minutes: they are drawn once, and in the short mode for ten times the pictures only.
+            drawn = number == 0 and (name in ("base", "pictures") or not settings.short)
+            found[name].append(_apart(given, drawn))
     return [row for what in ("scan", "draw") for row in _rows(what, found, settings, rounds)]
 
 
@@ -65,11 +62,17 @@ def _rows(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings,
         every = [each[what][key] for each in found[name] if what in each]
         return statistics.median(every) if every else None
 
+    rounds = 1 if what == "draw" else rounds
+    layers = ", ".join(LAYERS[: settings.small_layers])
     samples = (
-        f"zfnet64, {settings.small} pictures of noise, {SIDE} pixels a side, {len(LAYERS)} layers, k = {K}, against "
-        f"the same with one change; {rounds} round{'s' * (rounds > 1)}, a process each, without its start."
+        f"zfnet64, {settings.small} pictures of noise, {SIDE} pixels a side, layers {layers}, k = {K}, and the same "
+        f"with one change; {rounds} round{'s' * (rounds > 1)}, a process each, without its start."
     )
-    words = {"layer": f"one more layer ({MORE})", "k": f"k = {MANY}", "pictures": f"{TEN} times the pictures"}
+    words = {
+        "layer": f"one more layer ({LAYERS[settings.small_layers]})",
+        "k": f"k = {MANY}",
+        "pictures": f"{TEN} times the pictures",
+    }
     rows = []
     for name, text in words.items():
         for key, unit in (("seconds", "times as long"), ("mebibytes", "times the memory")):
@@ -101,11 +104,10 @@ def _goal(name: str, key: str) -> float | None:
     return FLAT if key == "mebibytes" else float(TEN)
 
 
-def _apart(part: Part, source: Path, atlas: Path, drawn: bool) -> dict[str, Any]:
-    given = json.dumps({**part._asdict(), "source": str(source), "atlas": str(atlas)})
+def _apart(given: dict[str, Any], drawn: bool) -> dict[str, Any]:
     found = {}
     for what in ("scan", "draw") if drawn else ("scan",):
-        command = [sys.executable, "-W", "ignore", "-m", "bench.growth", what, given]
+        command = [sys.executable, "-W", "ignore", "-m", "bench.growth", what, json.dumps(given)]
         run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
         found[what] = json.loads(run.stdout.splitlines()[-1])
     return found

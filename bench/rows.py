@@ -11,15 +11,17 @@ from typing import Any
 class Settings:
     """How much is measured. The full mode's numbers are the default.
 
-    pictures: of 224 pixels, for the gallery and the passes. rounds: interleaved repetitions. hits: that Captum is
-    asked for, per layer and round, of ZFNet. deep_hits: likewise of the networks of many layers. layers: of those
-    networks, evenly spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of
-    ours a round, where a round does not take all pictures. passed: pictures of the passes. small: pictures of 64
-    pixels for the growth rows; ten times as many in its largest part. units: of the atlas that is read from.
+    pictures: of 224 pixels, for ZFNet's gallery. rounds: interleaved repetitions. hits: that Captum is asked for, per
+    layer and round. deep_pictures, deep_hits: likewise for the networks of many layers. layers: of those, evenly
+    spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of ours a round,
+    where a round does not take all pictures. passed: pictures of the passes. small: pictures of 64 pixels for the
+    growth rows; ten times as many in its largest part. small_layers: that they scan. units: of the atlas that is read
+    from. reads: of it.
     """
 
     short: bool = False
     pictures: int = 1000
+    deep_pictures: int = 1000
     rounds: int = 5
     hits: int = 4
     deep_hits: int = 2
@@ -28,6 +30,7 @@ class Settings:
     batches: int = 1
     passed: int = 512
     small: int = 1000
+    small_layers: int = 2
     units: int = 100_000
     reads: int = 300
     seed: int = 0
@@ -37,14 +40,15 @@ FULL = Settings()
 SHORT = Settings(
     short=True,
     pictures=64,
+    deep_pictures=32,
     rounds=2,
     hits=2,
     deep_hits=1,
-    layers=4,
+    layers=3,
     sizes=(8,),
     passed=64,
-    small=200,
-    units=100_000,
+    small=100,
+    small_layers=1,
     reads=60,
 )
 

@@ -29,6 +29,8 @@ RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 BUSY = 2.5  # processes: more than the benchmark's own threads on a small machine
 
+TRIED = ("pictures", "deep_pictures", "rounds", "passed", "small")
+
 Measure = Callable[[Settings, Path], Sequence[Row]]
 MEASURES: dict[str, Measure] = {
     "gallery-zfnet": lambda settings, folder: gallery.measure("zfnet", settings, folder),
@@ -50,14 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="name the measures and stop")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
-    for name in ("pictures", "rounds", "passed", "small"):
-        parser.add_argument(f"--{name}", type=int, help=f"other than the mode's {name}, for a try")
+    for name in TRIED:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, type=int, help=f"other than the mode's {name}, for a try"
+        )
     given = parser.parse_args(arguments)
     chosen = [name for name in MEASURES if given.only is None or name.startswith(tuple(given.only))]
     if given.list or not chosen:
         print("\n".join(MEASURES))
         return 0 if given.list else 2
-    changed = {n: getattr(given, n) for n in ("pictures", "rounds", "passed", "small") if getattr(given, n) is not None}
+    changed = {n: getattr(given, n) for n in TRIED if getattr(given, n) is not None}
     settings = replace(SHORT if given.short else FULL, **changed)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name in chosen:
