@@ -17,8 +17,8 @@ from bench.ours import Spent
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios
+from pixelward.core.projector import PICTURES
 from pixelward.core.trace import trace
-from pixelward.draw import PICTURES
 
 K = 9
 SAME = 1e-3  # relative difference that rounding in float32 explains

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.hits import Gallery, Hit
 from bench.networks import preprocess_of
-from pixelward.core.path import calls_nodes, path
-from pixelward.core.project import project_hits, signal_size
+from pixelward.core.project import project_hits
+from pixelward.core.projector import PICTURES, PIXELS, Chosen, Projector
+from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
-from pixelward.draw import PICTURES, PIXELS
 
 
 @dataclass
@@ -39,46 +41,65 @@ def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spe
     """
     spent = Spent()
     by_picture, preprocess = gallery.by_picture(), preprocess_of(gallery.net)
-    size = PICTURES
-    at = 0
-    while at < len(pictures):
-        numbers = pictures[at : at + size]
-        batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
-        chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
-        size = _batch(gallery, batch, sorted(chosen, key=lambda pair: pair[1].layer), spent, most)
-        at += len(numbers)
+    projector = Projector(gallery.net, [layer.address for layer in gallery.layers], DECONVNET)
+    with _forward_timed(spent):
+        for at in range(0, len(pictures), PICTURES):
+            numbers = pictures[at : at + PICTURES]
+            batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
+            chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
+            _batch(gallery, projector, batch, sorted(chosen, key=lambda pair: pair[1].layer), spent, most)
     return spent
 
 
-def _batch(gallery: Gallery, batch: Tensor, chosen: Sequence[tuple[int, Hit]], spent: Spent, most: bool) -> int:
-    """One batch through the network and its hits down. Returns how many pictures the next batch may have."""
-    start = time.perf_counter()
-    addresses = [layer.address for layer in gallery.layers]
-    traced = trace(gallery.net, batch, addresses, DECONVNET)
-    plan, targets = traced.plan, traced.targets
-    del traced
-    calls = any(calls_nodes(path(plan, target.value, DECONVNET)) for target in targets.values())
-    if calls and len(batch) > 1:
-        raise NotImplementedError("networks whose steps call nodes of autograd are not measured")
-    if not calls:
-        plan = plan.without_nodes()
-    spent.forward += time.perf_counter() - start
-    spent.pictures += len(batch)
+@contextmanager
+def _forward_timed(spent: Spent) -> Iterator[None]:
+    """Counts the time of forward passes apart, wherever the projector lets them run."""
+    plan, init = Recorder.plan, Recorder.__init__
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*given)
+            finally:
+                spent.forward += time.perf_counter() - start
+
+        return call
+
+    Recorder.plan, Recorder.__init__ = timed(plan), timed(init)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Recorder.plan, Recorder.__init__ = plan, init  # type: ignore[method-assign]
+
+
+def _batch(
+    gallery: Gallery,
+    projector: Projector,
+    batch: Tensor,
+    chosen: Sequence[tuple[int, Hit]],
+    spent: Spent,
+    most: bool,
+) -> None:
+    """One batch through the network and its hits down."""
+    hits = {}
+    layers = {}
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
         pairs = list(some)
-        start = time.perf_counter()
-        target = targets[addresses[layer]]
-        height, width = signal_size(plan, target, DECONVNET)
-        at_once = max(1, PIXELS // (height * width * 3))
+        extent = gallery.layers[layer].reach
+        side = batch.shape[2] if extent.rows is None else min(extent.rows.size, batch.shape[2])
         if not most:
-            pairs = pairs[:at_once]
-        for first in range(0, len(pairs), at_once):
-            part = pairs[first : first + at_once]
-            numbers = torch.tensor([[row, hit.channel, *hit.position] for row, hit in part])
-            signals, _ = project_hits(plan, target, numbers[:, 1], numbers[:, 2:], numbers[:, 0], DECONVNET)
-            signals.float().cpu()
-        spent.add(layer, time.perf_counter() - start, len(pairs))
-    return PICTURES
+            pairs = pairs[: max(1, PIXELS // (side * side * 3))]
+        numbers = torch.tensor([[row, hit.channel, *hit.position] for row, hit in pairs])
+        values = torch.tensor([hit.value for _, hit in pairs])
+        hits[gallery.layers[layer].address] = Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
+        layers[gallery.layers[layer].address] = layer
+    spent.pictures += len(batch)
+    start, forward = time.perf_counter(), spent.forward
+    for sent in projector.project(batch, hits):
+        now = time.perf_counter()
+        spent.add(layers[sent.address], now - start - (spent.forward - forward), len(sent.rows))
+        start, forward = time.perf_counter(), spent.forward
 
 
 def project(gallery: Gallery, hit: Hit) -> tuple[Tensor, float]:

@@ -11,6 +11,7 @@ import pixelward as pw
 from oracles import difference
 from pixelward.core.plan import Geometry
 from pixelward.core.project import project_hits
+from pixelward.core.projector import Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED
 from pixelward.core.trace import trace
@@ -120,3 +121,50 @@ def test_the_transpose_of_a_convolution_is_torchs(kernel, stride, channels, size
     expected = F.conv_transpose2d(signal, weight, stride=stride)
     assert got.shape == expected.shape
     assert difference(got, expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing recorded", "a pool", "a gate", "a pool, and what calls its node", "max unpool"]
+)
+def test_a_projector_gives_every_hit_its_own_signal(name):
+    """In batches of any size, and where each picture has to run all the way."""
+    net = Net(MIDDLES.get(name, unpooled))
+    channels, positions, pictures = hits(net)
+    addresses = ["stem:relu", "last"]
+    traced = [trace(net, PICTURES[n : n + 1], addresses) for n in range(4)]
+    projector = Projector(net, addresses)
+    for batch in (slice(0, 3), slice(3, 4)):
+        inside = (pictures >= batch.start) & (pictures < batch.stop)
+        given = {}
+        for address in addresses:
+            place = channels[inside], positions[inside]
+            owner = pictures[inside]
+            values = [
+                traced[n].targets[address].activations[(0, c, *p)]
+                for n, c, p in zip(owner.tolist(), *map(torch.Tensor.tolist, place), strict=True)
+            ]
+            given[address] = Chosen(*place, owner - batch.start, torch.stack(values))
+        found = list(projector.project(PICTURES[batch], given))
+        for address in addresses:
+            rows = torch.cat([sent.rows for sent in found if sent.address == address])
+            assert sorted(rows.tolist()) == list(range(int(inside.sum())))
+        for sent in found:
+            chosen = given[sent.address].part(sent.rows)
+            assert difference(sent.values, chosen.values) < 1e-12
+            for row, signal in enumerate(sent.signals):
+                alone = traced[int(chosen.pictures[row]) + batch.start]
+                one = chosen.part(slice(row, row + 1))
+                target = alone.targets[sent.address]
+                (expected,), (box,) = project_hits(alone.plan, target, one.channels, one.positions, one.pictures * 0)
+                assert sent.boxes[row] == box
+                assert difference(signal, expected.float()) < 1e-5
+
+
+def unpooled(net, y):
+    """A step that needs its own picture's node."""
+    pooled, places = F.max_pool2d(y, 2, return_indices=True)
+    return F.max_unpool2d(pooled, places, 2)
+
+
+def test_nothing_asked_for_runs_nothing():
+    assert not list(Projector(None, ["last"]).project(PICTURES, {"last": Chosen(*torch.zeros(4, 0))}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +23,9 @@ from torch import Tensor, nn
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
 from pixelward.core.path import path
-from pixelward.core.plan import Plan
-from pixelward.core.project import project_hits, signal_size
-from pixelward.core.recorder import Recorder
+from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.rules import RuleSet, resolve
-from pixelward.core.trace import Target, trace
+from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
 from pixelward.data.sources import Source, open_sources
 from pixelward.data.tiles import Tile, cut
@@ -53,8 +51,6 @@ from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
 
-PICTURES = 16  # through the network at once
-PIXELS = 3_000_000  # of signals that go down at once, counted at the picture
 TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
 AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
@@ -208,7 +204,7 @@ def _draw_group(
 ) -> None:
     sheets = {record.number: _Sheets(atlas, record, gallery.preprocess) for record in group}
     ids = sorted(by_picture | dict.fromkeys(thumbs))
-    drawer = _Drawer(net, [record.address for record in group], sheets, table)
+    projector = Projector(net, [record.address for record in group], table)
     loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
     while batch := list(islice(loaded, PICTURES)):
         for picture in batch:
@@ -216,76 +212,41 @@ def _draw_group(
                 small = Image.fromarray(picture.shown)
                 small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
                 write_file(atlas.path / thumb_file(picture.id), photo_webp(small))
-        hits = [[(number, hit) for hit in by_picture.get(p.id, ())] for number, p in enumerate(batch)]
-        chosen = sorted((pair for pairs in hits for pair in pairs), key=lambda pair: pair[1].layer)
+        chosen: dict[int, list[tuple[int, _Chosen]]] = {}
+        for number, picture in enumerate(batch):
+            for hit in by_picture.get(picture.id, ()):
+                chosen.setdefault(hit.layer, []).append((number, hit))
         if chosen:
-            drawer.draw(batch, chosen)
+            _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, _device(net))
         tell(len(batch))
     for record in group:
         sheets[record.number].finish()
 
 
-class _Drawer:
-    """Projects the hits of some layers, batch by batch, and hands them to their sheets.
+def _draw_batch(
+    batch: Sequence[_Loaded],
+    chosen: Mapping[int, Sequence[tuple[int, _Chosen]]],
+    projector: Projector,
+    sheets: Mapping[int, _Sheets],
+    device: torch.device,
+) -> None:
+    """Project hits, by their layer, each with the number of its picture in the batch; hand them to their sheets."""
+    pixels = torch.stack([picture.pixels for picture in batch]).to(device)
+    layers = {sheets[layer].record.address: layer for layer in chosen}
+    hits = {address: _as_tensors(chosen[layer]) for address, layer in layers.items()}
+    for sent in projector.project(pixels, hits):
+        own = sheets[layers[sent.address]]
+        rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
+        for row, signal, box, value in rows:
+            number, hit = chosen[own.record.number][row]
+            _agree(own.record, hit, value, own.largest)
+            own.add(hit, batch[number].shown, signal.numpy(), box)
 
-    The first picture runs through the network as far as the layers, and its values are held to the scan's. Others run
-    only as far as something has to be recorded of them; where that cannot be told, one by one and all the way.
-    """
 
-    def __init__(self, net: nn.Module, addresses: Sequence[str], sheets: Mapping[int, _Sheets], table: RuleSet) -> None:
-        self._net, self._addresses, self._sheets, self._table = net, addresses, sheets, table
-        self._recorder: Recorder | None = None
-
-    def draw(self, batch: Sequence[_Loaded], chosen: Sequence[tuple[int, _Chosen]]) -> None:
-        """Project hits, sorted by layer, each with the number of its picture in the batch."""
-        pixels = torch.stack([picture.pixels for picture in batch]).to(_device(self._net))
-        if self._recorder is None:
-            first = min(number for number, _ in chosen)
-            self._recorder = Recorder(self._net, self._addresses, self._table, pixels[first : first + 1])
-            for number, hit in chosen:
-                if number == first:
-                    self._hold(hit, self._recorder.targets)
-        if not self._recorder.needs_all:
-            self._project(batch, chosen, self._recorder.plan(pixels), self._recorder.targets)
-            return
-        for number, picture in enumerate(batch):
-            own = [(0, hit) for at, hit in chosen if at == number]
-            if own:
-                traced = trace(self._net, pixels[number : number + 1], self._addresses, self._table)
-                for _, hit in own:
-                    self._hold(hit, traced.targets)
-                self._project([picture], own, traced.plan, traced.targets)
-
-    def _hold(self, hit: _Chosen, targets: Mapping[str, Target]) -> None:
-        """Hold a value to the scan's."""
-        own = self._sheets[hit.layer]
-        activations = targets[own.record.address].activations
-        place = (0, hit.channel) if activations.dim() == 2 else (0, hit.channel, *hit.position)
-        _agree(own.record, hit, float(activations[place]), own.largest)
-
-    def _project(
-        self,
-        batch: Sequence[_Loaded],
-        chosen: Sequence[tuple[int, _Chosen]],
-        plan: Plan,
-        targets: Mapping[str, Target],
-    ) -> None:
-        """Send the hits down, as many of a layer at once as memory allows."""
-        for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
-            own = self._sheets[layer]
-            target = targets[own.record.address]
-            pairs = list(some)
-            height, width = signal_size(plan, target, self._table)
-            at_once = max(1, PIXELS // (height * width * 3))
-            for start in range(0, len(pairs), at_once):
-                part = pairs[start : start + at_once]
-                numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
-                pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
-                seeds = torch.tensor([hit.value for _, hit in part])
-                signals, boxes = project_hits(plan, target, channels, positions, pictures, self._table, seeds)
-                signals = signals.float().cpu()
-                for (number, hit), signal, box in zip(part, signals, boxes, strict=True):
-                    own.add(hit, batch[number].shown, signal.numpy(), box)
+def _as_tensors(pairs: Sequence[tuple[int, _Chosen]]) -> Chosen:
+    numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in pairs])
+    values = torch.tensor([hit.value for _, hit in pairs])
+    return Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
 
 
 def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:
