@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +53,8 @@ from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
 
+WRITERS = 2  # threads that encode and write pictures
+WAITING = 32  # pictures that may wait for them
 TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
 AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
@@ -202,24 +206,25 @@ def _draw_group(
     table: RuleSet,
     tell: Callable[[int], None],
 ) -> None:
-    sheets = {record.number: _Sheets(atlas, record, gallery.preprocess) for record in group}
-    ids = sorted(by_picture | dict.fromkeys(thumbs))
-    projector = Projector(net, [record.address for record in group], table)
-    loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
-    while batch := list(islice(loaded, PICTURES)):
-        for picture in batch:
-            if picture.id in thumbs:
-                small = Image.fromarray(picture.shown)
-                small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-                write_file(atlas.path / thumb_file(picture.id), photo_webp(small))
-        chosen: dict[int, list[tuple[int, _Chosen]]] = {}
-        for number, picture in enumerate(batch):
-            for hit in by_picture.get(picture.id, ()):
-                chosen.setdefault(hit.layer, []).append((number, hit))
-        if chosen:
-            _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, _device(net))
-        tell(len(batch))
-    for record in group:
+    with _Writer() as writer:
+        sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
+        ids = sorted(by_picture | dict.fromkeys(thumbs))
+        projector = Projector(net, [record.address for record in group], table)
+        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
+        while batch := list(islice(loaded, PICTURES)):
+            for picture in batch:
+                if picture.id in thumbs:
+                    small = Image.fromarray(picture.shown)
+                    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+                    writer.write(atlas.path / thumb_file(picture.id), photo_webp, small)
+            chosen: dict[int, list[tuple[int, _Chosen]]] = {}
+            for number, picture in enumerate(batch):
+                for hit in by_picture.get(picture.id, ()):
+                    chosen.setdefault(hit.layer, []).append((number, hit))
+            if chosen:
+                _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, _device(net))
+            tell(len(batch))
+    for record in group:  # every sheet is there
         sheets[record.number].finish()
 
 
@@ -259,11 +264,35 @@ def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> N
         )
 
 
+class _Writer:
+    """Makes files in threads of its own, beside the network; leaving it waits for all. The first error is raised."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=WRITERS)
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._threads.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            while self._waiting:
+                self._waiting.popleft().result()
+
+    def write(self, path: Path, encode: Callable[[Image.Image], bytes], image: Image.Image) -> None:
+        """Encode and write a picture. Waits where too many others do."""
+        while len(self._waiting) >= WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(self._threads.submit(lambda: write_file(path, encode(image))))
+
+
 class _Sheets:
     """Tiles of a layer's units on their way to sheets; a sheet is written as soon as its unit is complete."""
 
-    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess) -> None:
+    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess, writer: _Writer) -> None:
         self.record = record
+        self._writer = writer
         self._atlas = atlas
         self._order = preprocess.channels
         shape = (record.channels, atlas.k, 4)
@@ -315,7 +344,7 @@ class _Sheets:
             if concentrated or not kind.startswith("focus"):
                 cell = CELL if kind.startswith("focus") else self._cell
                 image = sheet(tiles[kind], cell, columns_of(self._atlas.k))
-                write_file(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode(image))
+                self._writer.write(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode, image)
 
 
 _KINDS = {
