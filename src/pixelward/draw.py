@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
+from pixelward.core.memory import left_of
 from pixelward.core.path import path
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.rules import RuleSet, resolve
@@ -86,6 +87,7 @@ def draw(
     pictures: str | Path | None = None,
     rules: str = "deconvnet",
     unpool: str = "sum",
+    memory: int | None = None,
     report: Report | None = None,
     note: Callable[[str], None] = print,
 ) -> Atlas:
@@ -93,7 +95,8 @@ def draw(
 
     net: the network that was scanned. layers: addresses; None for all that the rules can project: what is left out is
     told to `note` in one line. pictures: where they are now, if they were moved since the scan: the source, or
-    a folder of all sources by name. report: called with (pictures done, in all, pictures a second).
+    a folder of all sources by name. memory: bytes that the process may take, or of a GPU's memory where the network is
+    on one; it chooses how much is done at once. report: called with (pictures done, in all, pictures a second).
     Layers that are drawn already are left as they are. Raises PixelwardError for another network, pictures that are
     not what was scanned, and, before any work, a named layer that cannot be projected; `drawings.json`, written last,
     never says more than is there.
@@ -123,13 +126,16 @@ def draw(
     if wanted or not done:
         gallery = _Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
-        groups = list(_groups(atlas, wanted))
+        room = _Room.of(memory, _device(net))
+        groups = list(_groups(atlas, wanted, room.tiles))
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
         tell = _teller(report, total)
         order = [record.address for record in atlas.layers]
         for number, (group, by_picture) in enumerate(zip(groups, rows, strict=True)):
-            _draw_group(atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, tell)
+            _draw_group(
+                atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room.tensors, tell
+            )
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
             atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
@@ -168,14 +174,30 @@ def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
     return drawings.layers
 
 
-def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[LayerRecord]]:
+class _Room(NamedTuple):
+    """Bytes for tiles that wait for their sheets, and for tensors; None for these where nothing bounds them."""
+
+    tiles: float
+    tensors: float | None
+
+    @classmethod
+    def of(cls, memory: int | None, device: torch.device) -> _Room:
+        if memory is None:
+            return cls(TILES, None)
+        left = left_of(memory, device, 1, "a projection")
+        if device.type != "cpu":
+            return cls(TILES, left)
+        return cls(min(TILES, left / 3), left * 2 / 3)
+
+
+def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Iterator[list[LayerRecord]]:
     """Runs of layers whose tiles fit into memory together."""
     group: list[LayerRecord] = []
     size = 0
     for record in records:
         box = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
         need = record.channels * atlas.k * 3 * 2 * min(box.height, CELL) * min(box.width, CELL)
-        if group and size + need > TILES:
+        if group and size + need > tiles:
             yield group
             group, size = [], 0
         group.append(record)
@@ -204,12 +226,13 @@ def _draw_group(
     thumbs: set[int],
     gallery: _Gallery,
     table: RuleSet,
+    memory: float | None,
     tell: Callable[[int], None],
 ) -> None:
     with _Writer() as writer:
         sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))
-        projector = Projector(net, [record.address for record in group], table)
+        projector = Projector(net, [record.address for record in group], table, memory)
         loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
         while batch := list(islice(loaded, PICTURES)):
             for picture in batch:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelward.core.fields import Box
+from pixelward.core.memory import at_once, taken
 from pixelward.core.plan import Plan
 from pixelward.core.project import project_hits, signal_size
 from pixelward.core.recorder import Recorder
@@ -51,32 +52,56 @@ class Sent(NamedTuple):
 
 
 class Projector:
-    """Projects hits of the layers at some addresses, by one table of rules."""
+    """Projects hits of the layers at some addresses, by one table of rules.
 
-    def __init__(self, net: nn.Module, addresses: Sequence[str], table: RuleSet = DECONVNET) -> None:
+    memory: bytes that the tensors may take in all; None for sizes that suit the caches of a processor.
+    """
+
+    def __init__(
+        self, net: nn.Module, addresses: Sequence[str], table: RuleSet = DECONVNET, memory: float | None = None
+    ) -> None:
         self._net, self._addresses, self._table = net, list(addresses), table
+        self._half = None if memory is None else memory / 2  # for the way up; the other for the way down
         self._recorder: Recorder | None = None
+        self._pictures = PICTURES
+        self._hits: dict[str, int] = {}  # that go down at once, by layer
 
     def project(self, pictures: Tensor, hits: Mapping[str, Chosen]) -> Iterator[Sent]:
         """Project hits of a batch, (N, C, H, W) float on the network's device, layer by layer in the order given."""
         asked = {address: chosen for address, chosen in hits.items() if len(chosen.channels)}
         if not asked:
             return
-        first = None
+        traced = None
         if self._recorder is None:
-            first = min(int(chosen.pictures.min()) for chosen in asked.values())
-            self._recorder = Recorder(self._net, self._addresses, self._table, pictures[first : first + 1])
-        if not self._recorder.needs_all:
-            yield from self._down(self._recorder.plan(pictures), self._recorder.targets, asked, first)
-            return
-        for number in range(len(pictures)):
-            rows = {address: (chosen.pictures == number).nonzero()[:, 0] for address, chosen in asked.items()}
+            traced = min(int(chosen.pictures.min()) for chosen in asked.values())
+            self._recorder = self._begun(pictures[traced : traced + 1])
+        for start in range(0, len(pictures), self._pictures):
+            stop = min(start + self._pictures, len(pictures))
+            rows = {a: ((c.pictures >= start) & (c.pictures < stop)).nonzero()[:, 0] for a, c in asked.items()}
             own = {address: asked[address].part(found) for address, found in rows.items() if len(found)}
-            if own:
-                traced = trace(self._net, pictures[number : number + 1], self._addresses, self._table)
-                alone = {a: chosen._replace(pictures=torch.zeros_like(chosen.pictures)) for a, chosen in own.items()}
-                for sent in self._down(traced.plan, traced.targets, alone, 0):
-                    yield sent._replace(rows=rows[sent.address][sent.rows])
+            own = {a: chosen._replace(pictures=chosen.pictures - start) for a, chosen in own.items()}
+            if not own:
+                continue
+            plan, targets, known = *self._plan(pictures[start:stop]), None if traced is None else traced - start
+            for sent in self._down(plan, targets, own, 0 if self._recorder.needs_all else known):
+                yield sent._replace(rows=rows[sent.address][sent.rows])
+
+    def _begun(self, picture: Tensor) -> Recorder:
+        """A recorder that has seen its first picture, and how many may be recorded at once."""
+        recorder = Recorder(self._net, self._addresses, self._table, picture)
+        if recorder.needs_all:
+            self._pictures = 1
+        elif self._half is not None:
+            one = taken(lambda: recorder.plan(picture), picture.device)
+            self._pictures = at_once(self._half, one, PICTURES)
+        return recorder
+
+    def _plan(self, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
+        assert self._recorder is not None
+        if not self._recorder.needs_all:
+            return self._recorder.plan(pictures), self._recorder.targets
+        traced = trace(self._net, pictures, self._addresses, self._table)
+        return traced.plan, traced.targets
 
     def _down(
         self, plan: Plan, targets: Mapping[str, Target], hits: Mapping[str, Chosen], traced: int | None
@@ -85,11 +110,22 @@ class Projector:
         for address, chosen in hits.items():
             target = targets[address]
             values = _held(target, chosen, traced)
-            height, width = signal_size(plan, target, self._table)
-            for rows in _pieces(len(chosen.channels), max(1, PIXELS // (height * width * 3))):
+            for rows in _pieces(len(chosen.channels), self._most(plan, target, address, chosen)):
                 part = chosen.part(rows)
                 signals, boxes = project_hits(plan, target, *part[:3], self._table, part.values)
                 yield Sent(address, torch.arange(rows.start, rows.stop), signals.float().cpu(), boxes, values[rows])
+
+    def _most(self, plan: Plan, target: Target, address: str, chosen: Chosen) -> int:
+        """How many hits of a layer go down at once."""
+        if address not in self._hits:
+            height, width = signal_size(plan, target, self._table)
+            most = at_once(PIXELS, height * width * 3, PIXELS)
+            if self._half is not None:
+                one = chosen.part(slice(0, 1))
+                run = lambda: project_hits(plan, target, *one[:3], self._table, one.values)  # noqa: E731
+                most = at_once(self._half, taken(run, target.activations.device), most)
+            self._hits[address] = most
+        return self._hits[address]
 
 
 def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:
@@ -107,8 +143,8 @@ def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:
 
 
 def _pieces(number: int, most: int) -> Iterator[slice]:
-    """Runs of hits as long as powers of two: few lengths in all, since kernels are set up anew for every length."""
-    start, length = 0, 1 << (most.bit_length() - 1)
+    """Runs of hits, of `most` and of smaller powers of two: kernels are set up anew for every other length."""
+    start, length = 0, most
     while start < number:
         while length > number - start:
             length //= 2
