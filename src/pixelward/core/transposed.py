@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelward.core.plan import Geometry
+from pixelward.core.margins import stretched
+from pixelward.core.plan import MAPS, Geometry
 
 FEW = 8  # channels below which libraries leave most of a transposed convolution's speed unused
 
 
 def transposed(signal: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """The footprint of `signal`, (N, out, h, w), through a convolution's weight, (out, in / groups, k, k)."""
+    if geometry.kernel == (1, 1) and groups == 1:  # an ordinary convolution does it at twice the speed
+        return stretched(F.conv2d(signal, weight.transpose(0, 1).contiguous()), geometry, MAPS)
     strided = geometry.stride[0] * geometry.stride[1] > 1
     if strided and groups == 1 and geometry.dilation == (1, 1) and weight.shape[1] <= FEW:
         return _by_phases(signal, weight, geometry)
