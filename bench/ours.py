@@ -15,10 +15,12 @@ from torch import Tensor
 from bench.hits import Gallery, Hit
 from bench.networks import preprocess_of
 from pixelward.core.project import project_hits
-from pixelward.core.projector import PICTURES, PIXELS, Chosen, Projector
+from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
+
+SOME = 16  # hits of a layer in a batch, where all would take hours
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Spent:
 def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spent:
     """Project the hits of these pictures, batch by batch. Pictures are decoded before the clock runs.
 
-    most: all hits; else of each layer as many of a batch as go down at once, where all would take hours.
+    most: all hits; else `SOME` of each layer and batch.
     """
     spent = Spent()
     by_picture, preprocess = gallery.by_picture(), preprocess_of(gallery.net)
@@ -86,10 +88,8 @@ def _batch(
     layers = {}
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
         pairs = list(some)
-        extent = gallery.layers[layer].reach
-        side = batch.shape[2] if extent.rows is None else min(extent.rows.size, batch.shape[2])
         if not most:
-            pairs = pairs[: max(1, PIXELS // (side * side * 3))]
+            pairs = pairs[:SOME]
         numbers = torch.tensor([[row, hit.channel, *hit.position] for row, hit in pairs])
         values = torch.tensor([hit.value for _, hit in pairs])
         hits[gallery.layers[layer].address] = Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)

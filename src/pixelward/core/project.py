@@ -207,11 +207,20 @@ def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int
     return boxes if first.height * first.width < height * width else None
 
 
-def signal_size(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> tuple[int, int]:
-    """(height, width) of the signals that `project_hits` gives: of a window, or of the whole picture."""
-    height, width = plan.values[0].shape[2:]
-    boxes = _windows(plan, target.value, path(plan, target.value, rules))
-    return (height, width) if boxes is None else boxes[0].box((0, 0), (height, width))[2:]
+def largest_signal(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> int:
+    """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
+    crossed = path(plan, target.value, rules)
+    boxes = _windows(plan, target.value, crossed)
+    met = {target.value, *(number for crossing in crossed for number in crossing.step.inputs if number is not None)}
+    sizes = []
+    for number in met:
+        value = plan.values[number]
+        shape = dict(enumerate(value.shape[1:], 1))
+        if boxes is not None and number in boxes and value.axes is not None:
+            size = boxes[number].box((0, 0), (0, 0))[2:]
+            shape.update(zip(value.axes, size, strict=True))
+        sizes.append(math.prod(shape.values()))
+    return max(sizes)
 
 
 def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:

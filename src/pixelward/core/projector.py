@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from pixelward.core.fields import Box
 from pixelward.core.memory import at_once, taken
 from pixelward.core.plan import Plan
-from pixelward.core.project import project_hits, signal_size
+from pixelward.core.project import largest_signal, project_hits
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, RuleSet
 from pixelward.core.trace import Target, trace
 
 PICTURES = 16  # through the network at once
-PIXELS = 1_000_000  # of signals that go down at once, counted at the picture: what the caches of a processor hold
+NUMBERS = 5_000_000  # in the largest signals of hits that go down at once: a few times what caches hold was fastest
+MOST = 128  # hits at once
 
 
 class Chosen(NamedTuple):
@@ -118,8 +119,7 @@ class Projector:
     def _most(self, plan: Plan, target: Target, address: str, chosen: Chosen) -> int:
         """How many hits of a layer go down at once."""
         if address not in self._hits:
-            height, width = signal_size(plan, target, self._table)
-            most = at_once(PIXELS, height * width * 3, PIXELS)
+            most = at_once(NUMBERS, largest_signal(plan, target, self._table), MOST)
             if self._half is not None:
                 one = chosen.part(slice(0, 1))
                 run = lambda: project_hits(plan, target, *one[:3], self._table, one.values)  # noqa: E731
