@@ -251,7 +251,13 @@ class _Run:
                 if apart and items[piece.stop - 1].last:
                     apart.settle()
 
-        observe(self._net, torch.cat([pixels, padding]).to(self._like), self._layers, visit)
+        observe(self._net, self._moved(torch.cat([pixels, padding])), self._layers, visit)
+
+    def _moved(self, pixels: Tensor) -> Tensor:
+        """A batch where the network is; to a GPU while the processor goes on."""
+        if self._like.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return pixels.to(self._like, non_blocking=True)
 
     def _not_finite(self, number: int, row: PictureRow) -> PixelwardError:
         where = f"picture {row.id}, {row.source}/{row.name}" + (f", tile {tuple(row.tile)}" if row.tile else "")

@@ -13,6 +13,7 @@ from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
 from pixelward.core.path import Crossing, calls_nodes, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
+from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, resolve
 from pixelward.core.trace import Target, trace
 from pixelward.core.windows import cut, of_pictures
@@ -32,6 +33,11 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
 
 def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None) -> Tensor:
     """Send `signal` along a path; see `walk`."""
+    with full_precision():
+        return _followed(plan, crossed, value, signal, visit)
+
+
+def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None) -> Tensor:
     signals = {value: signal}
     for crossing in crossed:
         step = crossing.step
