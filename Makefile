@@ -12,7 +12,7 @@ ZOO_STAMP := .venv-zoo/.stamp
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test zoo check lint format types clean
+.PHONY: demo test zoo bench-web check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -23,6 +23,10 @@ test: $(STAMP)
 # About an hour and a half on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
 zoo: $(ZOO_STAMP)
 	$(ZOO_BIN)/python tools/run_zoo.py $(ZOO); status=$$?; $(ZOO_BIN)/python tools/zoo_page.py && exit $$status
+
+# Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
+bench-web: $(STAMP)
+	$(BIN)/python bench/web.py $(BENCH_WEB)
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test
