@@ -14,7 +14,7 @@ BENCH_STAMP := .venv-bench/.stamp
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test zoo bench bench-short check lint format types clean
+.PHONY: demo test zoo bench bench-short bench-web check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -32,6 +32,10 @@ bench: $(BENCH_STAMP)
 
 bench-short: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run --short $(BENCH)
+
+# Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
+bench-web: $(STAMP)
+	$(BIN)/python bench/web.py $(BENCH_WEB)
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test

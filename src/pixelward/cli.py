@@ -341,6 +341,27 @@ def export(
 
 
 @app.command()
+def serve(
+    atlas_folder: AtlasFolder,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,
+    allow_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name that browsers may call it by; again for each.",
+            show_default="this machine",
+        ),
+    ] = None,
+) -> None:
+    """Browse an atlas: the pages of export, made when they are asked for, until Ctrl-C."""
+    from pixelward.web.serve import serve as run
+
+    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), say=typer.echo, note=note)
+
+
+@app.command()
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="zfnet64 or zfnet.", show_default=False)],
     data: Annotated[

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
 from pixelward.core.fields import Box
-from pixelward.folder import boxes_file, map_arrays, sheet_file
+from pixelward.folder import boxes_file, damaged, map_arrays, sheet_file
 from pixelward.pictures import GAP, columns_of
 from pixelward.web import links
 
@@ -177,7 +177,6 @@ def index_page(atlas: Atlas, credits: Sequence[str] = ()) -> IndexPage:
     for record in atlas.layers:
         entries.append(_layer_entry(atlas, record))
         examples.append(_unit_entries(atlas, record, _examples(atlas.units(record))) if entries[-1].drawn else ())
-    plain = atlas.preprocess.to_dict()
     drawings = atlas.drawings
     return IndexPage(
         path=links.INDEX,
@@ -187,7 +186,7 @@ def index_page(atlas: Atlas, credits: Sequence[str] = ()) -> IndexPage:
         seen=atlas.pictures_seen,
         skipped=tuple((row.name, row.reason or "") for row in atlas.skipped()),
         size=atlas.size,
-        preprocessing=", ".join(f"{key} {_plain(value)}" for key, value in plain.items()),
+        preprocessing=", ".join(f"{key} {_plain(value)}" for key, value in atlas.preprocessing.items()),
         tiles=atlas.tiles,
         hits=atlas.k,
         how=f"rules {drawings.rules}, unpooling {drawings.unpool}, seed {drawings.seed}" if drawings else "",
@@ -347,7 +346,10 @@ def _mostly_close(atlas: Atlas, record: LayerRecord, channel: int) -> bool:
     boxes = atlas.path / boxes_file(record.slug)
     if not boxes.is_file():
         return True
-    focus = map_arrays(boxes)["focus"][channel, :, 2] > 0
+    try:
+        focus = map_arrays(boxes)["focus"][channel, :, 2] > 0
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged(atlas.path, boxes_file(record.slug)) from error
     return bool(2 * focus.sum() >= (atlas.units(record).picture[channel] >= 0).sum())
 
 
@@ -394,9 +396,12 @@ def _sheet(
     if not file.is_file():
         return None
     if sizes is None or kind not in sizes:
-        with Image.open(file) as image:
-            sizes = {} if sizes is None else sizes
-            sizes[kind] = image.size
+        sizes = {} if sizes is None else sizes
+        try:
+            with Image.open(file) as image:
+                sizes[kind] = image.size
+        except OSError as error:
+            raise damaged(atlas.path, sheet_file(record.slug, channel, kind)) from error
     width, height = sizes[kind]
     columns = columns_of(atlas.k)
     return Sheet(links.sheet(record.slug, channel, kind), width, height, columns, (width + GAP) // columns - GAP)
