@@ -1,6 +1,7 @@
 """The arithmetic floor of a gallery: multiply-adds of a dense way up and down, at the best rate of this machine.
 
-Counted are convolutions only, which are nearly all. Way up: once a picture, to the deepest layer. Way down: for every
+Counted are convolutions only, which are nearly all. Way up: once a picture, as far as pools, gates or norms have to be
+recorded of it. Way down: for every
 hit the windows that its signal can reach, no larger than the maps; a unit's first step is a slice of the weights. Zeros
 after unpooling and rectifying are counted as numbers, so a way that leaves them out can go below this floor.
 """
@@ -45,10 +46,10 @@ class Floor:
         return (self.up * pictures + sum(map(lambda a, n: a * n, self.down, hits))) / self.rate
 
 
-def up(plan: Plan) -> list[Work]:
-    """The convolutions of one picture's way up to the plan's last value."""
+def up(plan: Plan, last: int | None = None) -> list[Work]:
+    """The convolutions of one picture's way up to the plan's last step, or to the one of this number."""
     works = []
-    for step in plan.steps:
+    for step in plan.steps if last is None else plan.steps[: last + 1]:
         if step.kind == rules.CONVOLUTION and step.weight is not None:
             height, width = step.made[2:]
             works.append(Work(step, (height, width), height * width * step.weight.numel(), down=False))

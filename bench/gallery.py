@@ -18,6 +18,8 @@ from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios
 from pixelward.core.projector import PICTURES
+from pixelward.core.recorder import Recorder
+from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
 
 K = 9
@@ -220,7 +222,8 @@ class _Measured:
         picture = self.gallery.pictures.tensor(self.holding[0], preprocess)[None]
         addresses = [layer.address for layer in self.gallery.layers]
         traced = trace(self.gallery.net, picture, addresses)
-        up = floors.up(traced.plan)
+        recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
+        up = floors.up(traced.plan, last=max(recorder._places.values(), default=-1))
         down = [floors.down(traced.plan, traced.targets[address].value) for address in addresses]
         rate = floors.best_rate([*up, *(work for works in down for work in works)])
         return floors.Floor(sum(work.adds for work in up), [sum(work.adds for work in works) for works in down], rate)

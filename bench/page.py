@@ -18,20 +18,22 @@ on it stretches both sides.
 WHAT = """## What is measured
 
 - **Gallery.** The strongest hits of every unit of every convolutional layer go down to the pixels, the way up included.
-  Pixelward runs each picture through the network once and sends all hits that chose it down together, each in the
-  window that it can reach, in the batches that `pixelward draw` uses; reading pictures, tiles and sheets are left out
-  on both sides. Captum's `NeuronDeconvolution` is called as its users do (one unit, one picture a call) on random hits
-  of every layer, and for ZFNet also in batches of several sizes, of which the best counts.
+  Pixelward runs each picture through the network once, as far as something has to be recorded of it (the activations
+  are known from the scan), and sends all hits that chose it down together, each in the window that it can reach, in
+  the batches that `pixelward draw` uses; reading pictures, tiles and sheets are left out on both sides. Captum's
+  `NeuronDeconvolution` is called as its users do (one unit, one picture a call) on random hits of every layer, and for
+  ZFNet also in batches of several sizes, of which the best counts.
 - **Pass.** A scan, from the files to the finished atlas, beside the bare forward pass of the same network over the same
   pictures, decoded ahead by the same loader; and beside zennit-crp's search on the same network, layers and pictures,
   which also runs backwards, for relevance.
 - **Growth.** The time and the peak memory of a process with one thing changed.
 - **Reading.** One unit's hits, from a folder that was not opened before.
-- **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once; for every hit
-  the convolutions of its dense cone, in windows no larger than the maps, the first a slice of the weights), divided by
-  the best rate that torch's own convolutions, forward and transposed, in several batch sizes, reached for shapes of
-  that network in the same run. The share of the floor is the floor's time over ours: at 100 % nothing but these
-  multiply-adds is left. Zeros after unpooling are counted, so a way that leaves them out may exceed 100 %.
+- **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
+  pool, gate or norm; for every hit the convolutions of its dense cone, in windows no larger than the maps, the first a
+  slice of the weights), divided by the best rate that torch's own convolutions, forward and transposed, in several
+  batch sizes, reached for shapes of that network in the same run. The share of the floor is the floor's time over ours:
+  at 100 % nothing but these multiply-adds is left. Zeros after unpooling are counted, so a way that leaves them out may
+  exceed 100 %.
 
 Contestants take turns, every round in a fresh order. A ratio is the median of the rounds' ratios; its spread is the
 smallest and largest of them.
