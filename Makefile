@@ -11,10 +11,12 @@ WEB_STAMP := .venv/.stamp-web
 ZOO_BIN := .venv-zoo/bin
 ZOO_STAMP := .venv-zoo/.stamp
 comma := ,
+BENCH_BIN := .venv-bench/bin
+BENCH_STAMP := .venv-bench/.stamp
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test test-web zoo check lint format types clean
+.PHONY: demo test test-web zoo bench bench-short bench-web check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -29,6 +31,17 @@ test-web: $(WEB_STAMP)
 # About an hour and a half on two cores; interrupted, it goes on. `make zoo ZOO='--only timm:resnet18'` runs one network.
 zoo: $(ZOO_STAMP)
 	$(ZOO_BIN)/python tools/run_zoo.py $(ZOO); status=$$?; $(ZOO_BIN)/python tools/zoo_page.py && exit $$status
+
+# An hour or so, on a machine that does nothing else. `make bench BENCH='--only gallery-zfnet'` measures one row anew.
+bench: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench.run $(BENCH)
+
+bench-short: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench.run --short $(BENCH)
+
+# Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
+bench-web: $(STAMP)
+	$(BIN)/python bench/web.py $(BENCH_WEB)
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test
@@ -49,7 +62,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .venv-zoo demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-zoo .venv-bench demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The stamp is written last, so that an installation that broke off is done again.
 $(STAMP): pyproject.toml constraints.txt
@@ -62,18 +75,25 @@ $(WEB_STAMP): $(STAMP)
 $(ZOO_STAMP): pyproject.toml constraints.txt
 	$(call install,.venv-zoo,-e '.[dev]',$(NETWORKS) zennit)
 
-# $(1): the environment; $(2): what is installed with all that it depends on; $(3): what is installed alone.
+# The benchmark's has all peers that it measures.
+$(BENCH_STAMP): pyproject.toml constraints.txt bench/peers.txt
+	$(call install,.venv-bench,-e '.[dev]' matplotlib tqdm,$(NETWORKS),-r bench/peers.txt)
+
+# $(1): the environment; $(2): what is installed with all that it depends on; $(3): what is installed alone;
+# $(4): what is installed alone at versions of its own.
 define install
 	@if command -v uv >/dev/null; then \
 	  set -ex; \
 	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(1); \
 	  uv pip install --quiet --python $(1)/bin/python -c constraints.txt $(2); \
 	  uv pip install --quiet --python $(1)/bin/python -c constraints.txt --no-deps $(3); \
+	  $(if $(4),uv pip install --quiet --python $(1)/bin/python --no-deps $(4),:); \
 	else \
 	  set -ex; \
 	  "$(PYTHON)" -m venv $(1); \
 	  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(2); \
 	  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(3); \
+	  $(if $(4),$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(4),:); \
 	fi
 	@touch $@
 endef

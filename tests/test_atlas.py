@@ -96,6 +96,17 @@ def test_what_was_written_is_read(atlas):
             np.testing.assert_array_equal(array, arrays().get(f"{layer.number}/{name}", EDGES))
 
 
+def test_arrays_in_memory_are_those_of_the_file_and_outlive_it(atlas):
+    kept = Atlas.open(atlas.path, mapped=False)
+    for layer in LAYERS:
+        for array, mapped in zip(kept.units(layer), atlas.units(layer), strict=True):
+            np.testing.assert_array_equal(array, mapped)
+            assert not array.flags.writeable
+    before = kept.units(LAYERS[0]).value.copy()
+    (atlas.path / folder.units_file(LAYERS[0].slug)).write_bytes(b"")
+    np.testing.assert_array_equal(kept.units(LAYERS[0]).value, before)
+
+
 def test_hits_have_names_and_missing_ones_are_not_listed(atlas):
     assert atlas["conv1:relu"][0].hits == [Hit(5.0, 1, (3, 4), ROWS[1].name), Hit(2.5, 0, (0, 1), "a.png")]
     assert atlas["relu1"][1].hits == [Hit(1.0, 0, (2, 2), "a.png")]

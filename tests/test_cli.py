@@ -64,11 +64,12 @@ def test_help_names_every_command_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("layers", "check", "project", "scan", "draw", "info", "export", "train", "--debug", "--version"):
+    commands = ("layers", "check", "project", "scan", "draw", "info", "export", "serve", "train")
+    for command in (*commands, "--debug", "--version"):
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["layers", "check", "project", "scan", "draw", "info", "export", "train"])
+@pytest.mark.parametrize("command", ["layers", "check", "project", "scan", "draw", "info", "export", "serve", "train"])
 def test_every_command_explains_itself(command):
     assert "Usage" in run(command, "--help").stdout
 
@@ -88,6 +89,7 @@ def test_version_is_printed():
         ["scan", "zfnet", "photos"],
         ["scan", "zfnet", "photos", "-o", "a", "--tiles", "64"],
         ["project", "zfnet", "a.png", "--layer", "conv1", "--channel", "1", "-o", "o.png", "--position", "1,2,3"],
+        ["serve", "atlas", "--port", "70000"],
         ["train", "zfnet64", "data", "-o", "run", "--epochs", "0"],
     ],
 )

@@ -61,7 +61,7 @@ def test_a_map_that_lost_its_channels_is_not_spread_over_other_pictures(operatio
     """(N, H, W) beside (N, C, H, W): picture n goes to channel n. One picture alone is refused as a batch is."""
     for pictures in (X, X[:1]):
         with pytest.raises(pw.PixelwardError, match="mixes the pictures of a batch"):
-            project_units(Operation(operation), pictures, "last", [Unit(0, 0)])
+            project_units(Operation(operation), pictures, "last", [Unit(n, 0) for n in range(len(pictures))])
 
 
 class Between(nn.Module):

@@ -85,7 +85,8 @@ def test_every_kind_of_the_table_has_twins():
     assert {getattr(rules, kind) for kind in TWINS} >= set(rules.DECONVNET)
 
 
-UNMET = {  # rows of nodes that no twin makes here, and why
+UNMET = {  # rows of nodes that no twin makes, and why
+    "BackwardHookFunction": "made by hooks on modules: see test_known_faults.py",
     "CudnnBatchNorm": "only on a GPU",
     "MiopenBatchNorm": "only on a GPU",
 }

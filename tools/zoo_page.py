@@ -91,7 +91,7 @@ def introduction(records: Sequence[Record]) -> str:
     )
     minutes = sum(record.get("seconds", 0) for record in records) / 60
     others = [record["network"] for record in records if record.get("other_kernel")]
-    kernels = ", ".join(others) or "in none of these networks"
+    kernels = ", ".join(others) or "none of these networks"
     silent, compared = (sum(record.get(key, 0) for record in records) for key in ("silent", "compared"))
     memory = max((record.get("gibibytes", 0) for record in records), default=0)
     return f"""# The zoo
@@ -113,7 +113,7 @@ zero projects as the oracle says, within {EXACT:.0e} of the largest number; thre
 in their windows as on the whole picture; in {BATCHED} layers a picture projects in a batch as alone; a scan sees the
 same bits as a trace; no hook, flag, gradient, buffer, parameter or module of the network is another than before. Torch
 runs some layers by another kernel where a gradient is asked for; there the same bits as with a gradient are asked for
-({kernels}). In {silent} of {compared} comparisons the unit, as rectified ones may be, and its reference were zero.
+(of {kernels}). In {silent} of {compared} comparisons the unit, as rectified ones may be, and its reference were zero.
 
 **The oracle** (`tests/zoo/oracle.py`) runs the unchanged network under a mode that computes each function of torch as
 it is, but puts the deconvnet's backward under activations, and none under gates and statistics; then autograd's plain

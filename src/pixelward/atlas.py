@@ -1,6 +1,7 @@
 """An atlas that is finished: reading it, checking it, saying that it is drawn. `draft.py` writes one.
 
-Arrays are memory-mapped, so that reading one unit opens no whole file. Reading needs no torch.
+Arrays are memory-mapped, so that reading one unit opens no whole file, unless they are asked for in memory. Reading
+needs no torch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from pixelward.core.fields import Box, Extent
 from pixelward.errors import PixelwardError
 from pixelward.folder import (
+    ATLAS,
     DRAWINGS,
     MANIFEST,
     PICTURES,
@@ -184,32 +186,41 @@ class Atlas:
 
     network: {"model": as it was named, "sha256": of its weights}. rules: the rule set whose reach the layers state.
     size: (height, width) of a prepared picture. tiles: (size, stride) where photographs were cut into tiles.
-    sources: {"name", "path"} of each. preprocessing: as `preprocess`, in plain values. pictures_seen,
-    pictures_skipped: numbers of pictures (or tiles).
+    sources: {"name", "path"} of each. pictures_seen, pictures_skipped: numbers of pictures (or tiles).
+    preprocessing: how a picture became the network's input, as plain data; `preprocess` is the same, ready for use.
     """
 
-    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, record: Mapping[str, Any], *, mapped: bool = True) -> None:
         self.path = path
         self.network: dict[str, str] = record["network"]
+        self.preprocessing: dict[str, Any] = record["preprocessing"]
         self.rules: str = record["rules"]
         self.k: int = record["k"]
         self.size: tuple[int, int] = (record["size"][0], record["size"][1])
         self.tiles: tuple[int, int] | None = record["tiles"] and (record["tiles"]["size"], record["tiles"]["stride"])
         self.layers = tuple(LayerRecord.from_json(each) for each in record["layers"])
         self.sources: list[dict[str, str]] = record["sources"]
-        self.preprocessing: Mapping[str, Any] = record["preprocessing"]
         self.pictures_seen: int = record["counts"]["used"]
         self.pictures_skipped: int = record["counts"]["skipped"]
         self._record = record
+        self._mapped_files = mapped
         self._by_name = {name: each for each in self.layers for name in (*reversed(each.aliases), each.address)}
         self._maps: dict[str, Mapping[str, NDArray[Any]]] = {}
         self._database: sqlite3.Connection | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Atlas:
-        """Open a finished atlas. Raises PixelwardError, with what to do, for anything else."""
+    def open(cls, path: str | Path, *, mapped: bool = True) -> Atlas:
+        """Open a finished atlas. Raises PixelwardError, with what to do, for anything else.
+
+        mapped: False reads a layer's arrays into memory when they are first asked for. A program that runs for long
+        wants that: the system ends it if a mapped file becomes shorter.
+        """
         folder = Path(path)
-        return cls(folder, read_record(folder))
+        record = read_record(folder)
+        try:
+            return cls(folder, record, mapped=mapped)
+        except (KeyError, TypeError, IndexError) as error:
+            raise damaged(folder, ATLAS) from error
 
     @property
     def preprocess(self) -> Preprocess:
@@ -232,12 +243,12 @@ class Atlas:
         return LayerView(self, self.layer(name))
 
     def units(self, record: LayerRecord) -> Units:
-        """The hits of a layer's units, memory-mapped."""
+        """The hits of a layer's units, as they lie in their file."""
         arrays = self._mapped(units_file(record.slug))
         return Units(arrays["value"], arrays["picture"], arrays["position"])
 
     def stats(self, record: LayerRecord) -> Stats:
-        """The statistics of a layer's units, memory-mapped."""
+        """The statistics of a layer's units, as they lie in their file."""
         arrays = self._mapped(stats_file(record.slug))
         seen = int(arrays["seen"][0])
         return Stats(seen, arrays["positive"], arrays["histogram"], arrays["maximum"], arrays["edges"])
@@ -283,7 +294,10 @@ class Atlas:
         plain = self._drawings_record()
         if plain is None:
             return None
-        return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]))
+        try:
+            return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]))
+        except (KeyError, TypeError) as error:
+            raise damaged(self.path, DRAWINGS) from error
 
     def write_drawings(self, drawings: Drawings) -> None:
         """Say that the drawings of these layers, and the thumbs, are done: a manifest of hashes for each folder, last
@@ -318,12 +332,14 @@ class Atlas:
             plain: dict[str, Any] = json.loads((self.path / DRAWINGS).read_text("utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise damaged(self.path, DRAWINGS) from error
         return plain
 
     def _mapped(self, file: str) -> Mapping[str, NDArray[Any]]:
         if file not in self._maps:
             try:
-                self._maps[file] = map_arrays(self.path / file)
+                self._maps[file] = map_arrays(self.path / file, mapped=self._mapped_files)
             except (OSError, ValueError, KeyError) as error:
                 raise damaged(self.path, file) from error
         return self._maps[file]
@@ -337,7 +353,7 @@ class Atlas:
                 raise damaged(self.path, PICTURES) from error
             weakref.finalize(self, self._database.close)
         try:
-            return self._database.execute(question, tuple(values))
+            yield from self._database.execute(question, tuple(values))
         except sqlite3.Error as error:
             raise damaged(self.path, PICTURES) from error
 

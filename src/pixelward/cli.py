@@ -27,6 +27,7 @@ from pixelward.options import (
     InputStd,
     Json,
     LayerNames,
+    Memory,
     ModelName,
     Numbers,
     Pair,
@@ -238,6 +239,7 @@ def scan(
     name: Annotated[str | None, typer.Option("--name", help="Name of the source.", show_default="of its path")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Where to run, as cuda or cpu.")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Pictures that go through the network at once.")] = 32,
+    memory: Memory = None,
     weights: WeightsFile = None,
     channels: InputChannels = None,
     range_: InputRange = None,
@@ -262,6 +264,7 @@ def scan(
             name=name,
             device=_device(device),
             batch=batch,
+            memory=memory,
             model=_recorded(model),
             report=meter,
             note=note,
@@ -281,6 +284,7 @@ def draw(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="WHERE", help="Where the scanned pictures are now.")
     ] = None,
+    memory: Memory = None,
     weights: WeightsFile = None,
 ) -> None:
     """Draw projections and patches for the hits of an atlas, with the network that was scanned."""
@@ -290,7 +294,7 @@ def draw(
     atlas = pw.open(atlas_folder)
     net = load(model, weights=weights, preprocess=atlas.preprocess.to_dict(), report=note)
     with Meter("draw", "pictures") as meter:
-        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, report=meter, note=note)
+        pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, memory=memory, report=meter, note=note)
     print_summary(atlas)
     note(f"make pages of it with: pixelward export {atlas_folder} -o SITE")
 
@@ -334,6 +338,27 @@ def export(
         index = pw.export(pw.open(atlas_folder), output, report=meter)
     typer.echo(index)
     note(f"open it in a browser, or serve it with: python -m http.server -d {output}")
+
+
+@app.command()
+def serve(
+    atlas_folder: AtlasFolder,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,
+    allow_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name that browsers may call it by; again for each.",
+            show_default="this machine",
+        ),
+    ] = None,
+) -> None:
+    """Browse an atlas: the pages of export, made when they are asked for, until Ctrl-C."""
+    from pixelward.web.serve import serve as run
+
+    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), say=typer.echo, note=note)
 
 
 @app.command()

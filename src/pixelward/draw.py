@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +24,11 @@ from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box
-from pixelward.core.path import calls_nodes, path
-from pixelward.core.plan import Plan
-from pixelward.core.project import project_hits, signal_size
+from pixelward.core.memory import left_of
+from pixelward.core.path import path
+from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.rules import RuleSet, resolve
-from pixelward.core.trace import Target, trace
+from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
 from pixelward.data.sources import Source, open_sources
 from pixelward.data.tiles import Tile, cut
@@ -52,8 +54,8 @@ from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
 
-PICTURES = 16  # through the network at once
-PIXELS = 3_000_000  # of signals that go down at once, counted at the picture
+WRITERS = 2  # threads that encode and write pictures
+WAITING = 32  # pictures that may wait for them
 TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
 AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
@@ -85,6 +87,7 @@ def draw(
     pictures: str | Path | None = None,
     rules: str = "deconvnet",
     unpool: str = "sum",
+    memory: int | None = None,
     report: Report | None = None,
     note: Callable[[str], None] = print,
 ) -> Atlas:
@@ -92,7 +95,8 @@ def draw(
 
     net: the network that was scanned. layers: addresses; None for all that the rules can project: what is left out is
     told to `note` in one line. pictures: where they are now, if they were moved since the scan: the source, or
-    a folder of all sources by name. report: called with (pictures done, in all, pictures a second).
+    a folder of all sources by name. memory: bytes that the process may take, or of a GPU's memory where the network is
+    on one; it chooses how much is done at once. report: called with (pictures done, in all, pictures a second).
     Layers that are drawn already are left as they are. Raises PixelwardError for another network, pictures that are
     not what was scanned, and, before any work, a named layer that cannot be projected; `drawings.json`, written last,
     never says more than is there.
@@ -122,13 +126,16 @@ def draw(
     if wanted or not done:
         gallery = _Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
-        groups = list(_groups(atlas, wanted))
+        room = _Room.of(memory, _device(net))
+        groups = list(_groups(atlas, wanted, room.tiles))
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
         tell = _teller(report, total)
         order = [record.address for record in atlas.layers]
         for number, (group, by_picture) in enumerate(zip(groups, rows, strict=True)):
-            _draw_group(atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, tell)
+            _draw_group(
+                atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room.tensors, tell
+            )
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
             atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
@@ -167,14 +174,30 @@ def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
     return drawings.layers
 
 
-def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[LayerRecord]]:
+class _Room(NamedTuple):
+    """Bytes for tiles that wait for their sheets, and for tensors; None for these where nothing bounds them."""
+
+    tiles: float
+    tensors: float | None
+
+    @classmethod
+    def of(cls, memory: int | None, device: torch.device) -> _Room:
+        if memory is None:
+            return cls(TILES, None)
+        left = left_of(memory, device, 1, "a projection")
+        if device.type != "cpu":
+            return cls(TILES, left)
+        return cls(min(TILES, left / 3), left * 2 / 3)
+
+
+def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Iterator[list[LayerRecord]]:
     """Runs of layers whose tiles fit into memory together."""
     group: list[LayerRecord] = []
     size = 0
     for record in records:
         box = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
         need = record.channels * atlas.k * 3 * 2 * min(box.height, CELL) * min(box.width, CELL)
-        if group and size + need > TILES:
+        if group and size + need > tiles:
             yield group
             group, size = [], 0
         group.append(record)
@@ -203,84 +226,55 @@ def _draw_group(
     thumbs: set[int],
     gallery: _Gallery,
     table: RuleSet,
+    memory: float | None,
     tell: Callable[[int], None],
 ) -> None:
-    sheets = {record.number: _Sheets(atlas, record, gallery.preprocess) for record in group}
-    ids = sorted(by_picture | dict.fromkeys(thumbs))
-    addresses = [record.address for record in group]
-    size = PICTURES
-    loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
-    while batch := list(islice(loaded, size)):
-        for picture in batch:
-            if picture.id in thumbs:
-                small = Image.fromarray(picture.shown)
-                small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-                write_file(atlas.path / thumb_file(picture.id), photo_webp(small))
-        hits = [[(number, hit) for hit in by_picture.get(p.id, ())] for number, p in enumerate(batch)]
-        chosen = sorted((pair for pairs in hits for pair in pairs), key=lambda pair: pair[1].layer)
-        if chosen:
-            size = _draw_batch(net, batch, chosen, addresses, sheets, table)
-        tell(len(batch))
-    for record in group:
+    with _Writer() as writer:
+        sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
+        ids = sorted(by_picture | dict.fromkeys(thumbs))
+        projector = Projector(net, [record.address for record in group], table, memory)
+        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
+        while batch := list(islice(loaded, PICTURES)):
+            for picture in batch:
+                if picture.id in thumbs:
+                    small = Image.fromarray(picture.shown)
+                    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+                    writer.write(atlas.path / thumb_file(picture.id), photo_webp, small)
+            chosen: dict[int, list[tuple[int, _Chosen]]] = {}
+            for number, picture in enumerate(batch):
+                for hit in by_picture.get(picture.id, ()):
+                    chosen.setdefault(hit.layer, []).append((number, hit))
+            if chosen:
+                _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, _device(net))
+            tell(len(batch))
+    for record in group:  # every sheet is there
         sheets[record.number].finish()
 
 
 def _draw_batch(
-    net: nn.Module,
     batch: Sequence[_Loaded],
-    chosen: Sequence[tuple[int, _Chosen]],
-    addresses: Sequence[str],
-    sheets: dict[int, _Sheets],
-    table: RuleSet,
-) -> int:
-    """Project hits, sorted by layer, each with the number of its picture in the batch.
-
-    Returns how many pictures the next batch may have: one, where steps call their nodes, which know whole maps only.
-    """
-    traced = trace(net, torch.stack([picture.pixels for picture in batch]).to(_device(net)), addresses, table)
-    plan, targets = traced.plan, traced.targets
-    del traced
-    if not any(calls_nodes(path(plan, target.value, table)) for target in targets.values()):
-        plan = plan.without_nodes()
-        _draw_hits(batch, chosen, plan, targets, sheets, table)
-        return PICTURES
-    if len(batch) == 1:
-        _draw_hits(batch, chosen, plan, targets, sheets, table)
-        return 1
-    del plan, targets
-    for number, picture in enumerate(batch):
-        own = [(0, hit) for at, hit in chosen if at == number]
-        if own:
-            _draw_batch(net, [picture], own, addresses, sheets, table)
-    return 1
-
-
-def _draw_hits(
-    batch: Sequence[_Loaded],
-    chosen: Sequence[tuple[int, _Chosen]],
-    plan: Plan,
-    targets: Mapping[str, Target],
-    sheets: dict[int, _Sheets],
-    table: RuleSet,
+    chosen: Mapping[int, Sequence[tuple[int, _Chosen]]],
+    projector: Projector,
+    sheets: Mapping[int, _Sheets],
+    device: torch.device,
 ) -> None:
-    """Send the hits down, as many of a layer at once as memory allows, and hand them to their sheets."""
-    for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
-        own = sheets[layer]
-        target = targets[own.record.address]
-        pairs = list(some)
-        height, width = signal_size(plan, target, table)
-        at_once = max(1, PIXELS // (height * width * 3))
-        for start in range(0, len(pairs), at_once):
-            part = pairs[start : start + at_once]
-            numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in part])
-            pictures, channels, positions = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
-            place = (pictures, channels) if target.activations.dim() == 2 else (pictures, channels, *positions.T)
-            values = target.activations[place].float().tolist()
-            signals, boxes = project_hits(plan, target, channels, positions, pictures, table)
-            signals = signals.float().cpu()
-            for (number, hit), value, signal, box in zip(part, values, signals, boxes, strict=True):
-                _agree(own.record, hit, value, own.largest)
-                own.add(hit, batch[number].shown, signal.numpy(), box)
+    """Project hits, by their layer, each with the number of its picture in the batch; hand them to their sheets."""
+    pixels = torch.stack([picture.pixels for picture in batch]).to(device)
+    layers = {sheets[layer].record.address: layer for layer in chosen}
+    hits = {address: _as_tensors(chosen[layer]) for address, layer in layers.items()}
+    for sent in projector.project(pixels, hits):
+        own = sheets[layers[sent.address]]
+        rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
+        for row, signal, box, value in rows:
+            number, hit = chosen[own.record.number][row]
+            _agree(own.record, hit, value, own.largest)
+            own.add(hit, batch[number].shown, signal.numpy(), box)
+
+
+def _as_tensors(pairs: Sequence[tuple[int, _Chosen]]) -> Chosen:
+    numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in pairs])
+    values = torch.tensor([hit.value for _, hit in pairs])
+    return Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
 
 
 def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:
@@ -293,11 +287,35 @@ def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> N
         )
 
 
+class _Writer:
+    """Makes files in threads of its own, beside the network; leaving it waits for all. The first error is raised."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=WRITERS)
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._threads.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            while self._waiting:
+                self._waiting.popleft().result()
+
+    def write(self, path: Path, encode: Callable[[Image.Image], bytes], image: Image.Image) -> None:
+        """Encode and write a picture. Waits where too many others do."""
+        while len(self._waiting) >= WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(self._threads.submit(lambda: write_file(path, encode(image))))
+
+
 class _Sheets:
     """Tiles of a layer's units on their way to sheets; a sheet is written as soon as its unit is complete."""
 
-    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess) -> None:
+    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess, writer: _Writer) -> None:
         self.record = record
+        self._writer = writer
         self._atlas = atlas
         self._order = preprocess.channels
         shape = (record.channels, atlas.k, 4)
@@ -349,7 +367,7 @@ class _Sheets:
             if concentrated or not kind.startswith("focus"):
                 cell = CELL if kind.startswith("focus") else self._cell
                 image = sheet(tiles[kind], cell, columns_of(self._atlas.k))
-                write_file(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode(image))
+                self._writer.write(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode, image)
 
 
 _KINDS = {

@@ -76,12 +76,17 @@ def read_record(folder: Path) -> dict[str, Any]:
     return whole
 
 
-def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors file, memory-mapped and read-only."""
+def map_arrays(path: Path, *, mapped: bool = True) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file, read-only; memory-mapped, or read into memory."""
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start - 8))
-        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        whole: mmap.mmap | bytes
+        if mapped:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        else:
+            file.seek(0)
+            whole = file.read()
     return {
         name: np.frombuffer(
             whole, _TYPES[entry["dtype"]], int(np.prod(entry["shape"])), start + entry["data_offsets"][0]

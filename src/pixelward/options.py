@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pixelward.words import bytes_of
+
 
 class Pair(tuple[int, int]):
     """Two whole numbers, as in 64,32."""
@@ -50,6 +52,11 @@ class Unpool(StrEnum):
     CENTRE = "centre"
 
 
+def memory_of(text: str) -> int:
+    """Bytes of an amount of memory, as in 4G or 500M."""
+    return bytes_of(text)
+
+
 OF_NETWORK = "Network"  # the panel of the help that these options stand in
 ModelName = Annotated[
     str,
@@ -57,6 +64,12 @@ ModelName = Annotated[
         metavar="MODEL",
         help="zfnet64, zfnet, file.py:factory, package.module:factory, torchvision:NAME or timm:NAME.",
         show_default=False,
+    ),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory", parser=memory_of, metavar="AMOUNT", help="Take no more than this, as 4G.", show_default="no bound"
     ),
 ]
 AtlasFolder = Annotated[

@@ -26,6 +26,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.core.layers import Layer, find_layers, observe
 from pixelward.core.layers import layers as default_layers
+from pixelward.core.memory import at_once, left_of, taken
 from pixelward.core.passage import unwrapped
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
 from pixelward.data.images import Preprocess, decode, fit, to_tensor
@@ -76,6 +77,7 @@ def scan(
     labels: str | None = None,
     name: str | None = None,
     batch: int = 32,
+    memory: int | None = None,
     device: str | torch.device | None = None,
     model: str = "",
     report: Report | None = None,
@@ -87,8 +89,9 @@ def scan(
     empty folder, or one in which this scan was interrupted or is finished: then it goes on or has nothing to do.
     layers: addresses, also of layers that cannot be projected; None for all convolutions that can, rectified where they
     are; what is left out is told to `note` in one line. tiles: (size, stride) cuts each picture
-    into overlapping tiles at several scales, in pixels. batch: pictures at once. device: where the network runs; None
-    for where it is. model: how the atlas shall name the network.
+    into overlapping tiles at several scales, in pixels. batch: pictures at once. memory: bytes that the process may
+    take (of a GPU's memory where the network runs on one), which may make the batch smaller. device: where the network
+    runs; None for where it is. model: how the atlas shall name the network.
     report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
     there was nothing left to do.
 
@@ -134,6 +137,8 @@ def scan(
     try:
         if device is not None:
             net.to(device)
+        if memory is not None:
+            batch = _fitting(memory, net, found, (channels, *size), k, batch)
         run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
         run.over(_files(opened), preprocess)
         if not run.strongest[0].seen:
@@ -147,6 +152,21 @@ def scan(
         if device is not None:
             net.to(home)
     return Atlas.open(atlas)
+
+
+def _fitting(memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[int, ...], k: int, most: int) -> int:
+    """How many pictures of `shape` = (C, H, W) go through the network at once under a bound on memory."""
+    like = _like(net)
+    strongest = [Strongest(layer.channels, k, like.device) for layer in layers]
+    picture, ids = like.new_zeros(1, *shape), torch.zeros(1, dtype=torch.int64, device=like.device)
+
+    def once() -> None:
+        observe(net, picture, layers, lambda number, maps: strongest[number].update(maps, ids))
+
+    once()  # what is set up at the first call is not of every picture
+    waiting = (1 + _AHEAD) * picture.numel() * picture.element_size() if like.device.type == "cpu" else 0
+    one = taken(once, like.device) + waiting
+    return at_once(left_of(memory, like.device, one, "a picture"), one, most)
 
 
 def fingerprint(net: nn.Module) -> str:
@@ -231,7 +251,13 @@ class _Run:
                 if apart and items[piece.stop - 1].last:
                     apart.settle()
 
-        observe(self._net, torch.cat([pixels, padding]).to(self._like), self._layers, visit)
+        observe(self._net, self._moved(torch.cat([pixels, padding])), self._layers, visit)
+
+    def _moved(self, pixels: Tensor) -> Tensor:
+        """A batch where the network is; to a GPU while the processor goes on."""
+        if self._like.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return pixels.to(self._like, non_blocking=True)
 
     def _not_finite(self, number: int, row: PictureRow) -> PixelwardError:
         where = f"picture {row.id}, {row.source}/{row.name}" + (f", tile {tuple(row.tile)}" if row.tile else "")

@@ -1,4 +1,4 @@
-"""Numbers of things in sentences."""
+"""Numbers of things, and amounts of memory, in sentences."""
 
 from __future__ import annotations
 
@@ -21,3 +21,24 @@ def without(names: Sequence[str], number: int, reason: str) -> str:
     """That layers are left out: these of `number`, the first of them for `reason`."""
     first = "because of" if len(names) == 1 else "the first because of"
     return f"{len(names)} of {counted(number, 'layer')} left out, {listed(names)}, {first} {reason}"
+
+
+_UNITS = ("B", "K", "M", "G", "T")
+
+
+def amount(number: int) -> str:
+    """Bytes as people write them: `1.5G`, `320M`; of 1024 each."""
+    size, unit = float(number), 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.3g}{_UNITS[unit]}"
+
+
+def bytes_of(text: str) -> int:
+    """`4G`, `500M`, `2.5g` -> bytes. Raises ValueError for anything else, and for nothing."""
+    unit = text[-1:].upper()
+    factor = 1024 ** _UNITS.index(unit) if unit in _UNITS else 1
+    number = round(float(text[:-1] if unit in _UNITS else text) * factor)
+    if number < 1:
+        raise ValueError(text)
+    return number

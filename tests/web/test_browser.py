@@ -14,14 +14,11 @@ from fake_atlas import SPECS, fake_atlas
 from pixelward.atlas import Atlas
 from pixelward.web import content, links
 from pixelward.web.export import export
+from pixelward.web.guard import HEADERS
 from watched import Watched
 
 pytestmark = pytest.mark.browser
 
-POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 AXE = Path(__file__).with_name("axe.min.js")
 LAYER = "layers/000-conv1-relu/index.html"
 UNIT = "layers/000-conv1-relu/{}.html"
@@ -282,11 +279,11 @@ def test_without_scripts_all_units_are_there_and_nothing_that_does_nothing(brows
 
 @pytest.fixture
 def served(site: Path) -> Iterator[str]:
-    """The site behind a strict policy."""
+    """The site behind the policy of the server."""
 
     class Handler(SimpleHTTPRequestHandler):
         def end_headers(self) -> None:
-            self.send_header("Content-Security-Policy", POLICY)
+            self.send_header("Content-Security-Policy", HEADERS["content-security-policy"])
             super().end_headers()
 
         def log_message(self, format: str, *args: object) -> None:

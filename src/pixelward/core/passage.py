@@ -13,6 +13,7 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.parameter import is_lazy
 
 from pixelward.core.addresses import Address
+from pixelward.core.precision import full_precision
 from pixelward.errors import PixelwardError
 
 Watcher = Callable[[Address, Tensor], None]
@@ -129,7 +130,7 @@ _ONE_AT_A_TIME = RLock()  # a pass changes what the process shares, such as requ
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
     """Freeze the parameters meanwhile; afterwards, also after an error, leave everything as it was."""
-    with _ONE_AT_A_TIME, _restored(net):
+    with _ONE_AT_A_TIME, _restored(net), full_precision():
         yield
 
 

@@ -13,6 +13,7 @@ from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
 from pixelward.core.path import Crossing, calls_nodes, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
+from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, resolve
 from pixelward.core.trace import Target, trace
 from pixelward.core.windows import cut, of_pictures
@@ -32,6 +33,11 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
 
 def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None) -> Tensor:
     """Send `signal` along a path; see `walk`."""
+    with full_precision():
+        return _followed(plan, crossed, value, signal, visit)
+
+
+def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None) -> Tensor:
     signals = {value: signal}
     for crossing in crossed:
         step = crossing.step
@@ -156,13 +162,19 @@ def project_units(
 
 
 def project_hits(
-    plan: Plan, target: Target, channels: Tensor, positions: Tensor, pictures: Tensor, rules: RuleSet = DECONVNET
+    plan: Plan,
+    target: Target,
+    channels: Tensor,
+    positions: Tensor,
+    pictures: Tensor,
+    rules: RuleSet = DECONVNET,
+    seeds: Tensor | None = None,
 ) -> tuple[Tensor, list[Box]]:
     """Project n hits of a traced layer at once, each in the window that its signal can reach.
 
-    channels, pictures: (n,) int64; positions: (n, 2) int64. Seeds are the activations. Returns the signals,
-    (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as large.
-    A plan of several pictures must call no nodes for that (`calls_nodes`).
+    channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns the
+    signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as
+    large. A plan of several pictures must call no nodes (`calls_nodes`).
     """
     if target.unclear is not None:
         raise target.unclear
@@ -170,7 +182,7 @@ def project_hits(
     activations = target.activations
     channels, positions, pictures = (t.to(activations.device) for t in (channels, positions, pictures))
     place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
-    seeds = activations[(pictures, *place)]
+    seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
     rows = torch.arange(len(channels), device=activations.device)
     crossed = path(plan, target.value, rules)
     boxes = _windows(plan, target.value, crossed)
@@ -181,11 +193,10 @@ def project_hits(
             signal[rows, channels, 0, 0] = seeds
             down = follow(windows, _along(crossed, windows), target.value, target.laid_out(signal))
             return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
-        if len(activations) > 1:
-            if calls_nodes(crossed):
-                raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-            plan = of_pictures(plan, crossed, pictures)
-            crossed = _along(crossed, plan)
+        if len(activations) > 1 and calls_nodes(crossed):
+            raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
+        plan = of_pictures(plan, crossed, pictures)
+        crossed = _along(crossed, plan)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
         down = _follow_all(plan, crossed, target.value, target.laid_out(signal))
@@ -202,11 +213,20 @@ def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int
     return boxes if first.height * first.width < height * width else None
 
 
-def signal_size(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> tuple[int, int]:
-    """(height, width) of the signals that `project_hits` gives: of a window, or of the whole picture."""
-    height, width = plan.values[0].shape[2:]
-    boxes = _windows(plan, target.value, path(plan, target.value, rules))
-    return (height, width) if boxes is None else boxes[0].box((0, 0), (height, width))[2:]
+def largest_signal(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> int:
+    """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
+    crossed = path(plan, target.value, rules)
+    boxes = _windows(plan, target.value, crossed)
+    met = {target.value, *(number for crossing in crossed for number in crossing.step.inputs if number is not None)}
+    sizes = []
+    for number in met:
+        value = plan.values[number]
+        shape = dict(enumerate(value.shape[1:], 1))
+        if boxes is not None and number in boxes and value.axes is not None:
+            size = boxes[number].box((0, 0), (0, 0))[2:]
+            shape.update(zip(value.axes, size, strict=True))
+        sizes.append(math.prod(shape.values()))
+    return max(sizes)
 
 
 def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:

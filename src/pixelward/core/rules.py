@@ -21,6 +21,7 @@ from pixelward.core.engine import call_node, fit, input_shapes, of_outputs
 from pixelward.core.functions import function_name
 from pixelward.core.margins import stretched, with_margins
 from pixelward.core.plan import MAPS, Geometry, Step
+from pixelward.core.transposed import transposed
 from pixelward.errors import PixelwardError
 
 Rule = Callable[[Tensor, Step], Sequence[Tensor | None]]
@@ -68,8 +69,7 @@ def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     geometry, weight = step.geometry, step.weight
     if geometry is None or weight is None:
         return autograd(signal, step)
-    down = F.conv_transpose2d(signal, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups)
-    return [with_margins(down, step.margins, MAPS)]
+    return [with_margins(transposed(signal, weight, geometry, step.groups), step.margins, MAPS)]
 
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:

@@ -58,10 +58,14 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The plan of one pass over a batch, and where in it the asked layers stand, by address as asked."""
+    """The plan of one pass over a batch, and where in it the asked layers stand, by address as asked.
+
+    addresses: of the values that have one, by their numbers.
+    """
 
     plan: Plan
     targets: Mapping[str, Target]
+    addresses: Mapping[int, Address]
 
 
 def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str], table: RuleSet = rules.DECONVNET) -> Trace:
@@ -105,7 +109,8 @@ def trace(net: nn.Module, pictures: Tensor, addresses: Sequence[str], table: Rul
         except PixelwardError as error:
             channels, unclear = 1, error
         targets[text] = Target(numbers[edge], tensor.movedim(channels, 1), channels, unclear)
-    return Trace(plan, targets)
+    named = {numbers[edge]: address for address, edge in reversed(forward.outputs.items()) if edge in numbers}
+    return Trace(plan, targets, named)
 
 
 def channel_axis(net: nn.Module, value: Value, text: str, addresses: Sequence[Address]) -> int:

@@ -26,7 +26,8 @@ def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
     def chosen(tensor: Tensor) -> Tensor:
         return tensor if tensor.dim() == 0 or len(tensor) == 1 else tensor[pictures]
 
-    return Plan(plan.values, tuple(_recorded(crossing.step, lambda tensor, axes: chosen(tensor)) for crossing in path))
+    steps = (replace(_recorded(each.step, lambda tensor, axes: chosen(tensor)), node=each.step.node) for each in path)
+    return Plan(plan.values, tuple(steps))
 
 
 def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictures: Tensor, positions: Tensor) -> Plan:
@@ -42,11 +43,26 @@ def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictu
     )
     steps = tuple(_cut_step(crossing, boxes, starts, shapes, pictures) for crossing in path)
     inside = {}
-    for number in boxes:
+    for number in _spread(plan, path):
         mask = _inside(starts[number], shapes[number], plan.values[number])
         if mask is not None:
             inside[number] = mask
     return Plan(values, steps, inside)
+
+
+def _spread(plan: Plan, path: Sequence[Crossing]) -> set[int]:
+    """The values at which signals may arrive outside of their maps: below steps that spread them, or pad the map.
+
+    What looks at its own place only, of a map of the same size, leaves nothing where nothing was.
+    """
+    spread: set[int] = set()
+    for crossing in path:
+        above = {plan.values[number].map for number in crossing.step.outputs if number is not None}
+        for number, sent in zip(crossing.step.inputs, crossing.sent, strict=True):
+            if number is not None and sent is not None:
+                same = sent.is_pointwise and above == {plan.values[number].map}
+                spread.update(() if same else (number,))
+    return spread
 
 
 def _recorded(step: Step, taken: Callable[[Tensor, Axes | None], Tensor]) -> Step:

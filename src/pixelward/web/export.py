@@ -46,7 +46,7 @@ def export(
             allowed="an atlas that is drawn",
             next_step=f"make them with `pixelward draw {atlas.path} MODEL`",
         )
-    lines = _credits(atlas) if credits is None else credits
+    lines = read_credits(atlas) if credits is None else credits
     total = 1 + sum(1 + record.channels for record in atlas.layers) + sum(1 for _ in atlas.hit_pictures())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,8 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8", newline="\n")
 
 
-def _credits(atlas: Atlas) -> list[str]:
+def read_credits(atlas: Atlas) -> list[str]:
+    """The lines for the first page that lie in the atlas. Raises PixelwardError if they are no list of strings."""
     file = atlas.path / CREDITS
     if not file.is_file():
         return []

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
-from pixelward.folder import boxes_file, map_arrays, sheet_file
+from pixelward.folder import boxes_file, damaged, map_arrays, sheet_file
 from pixelward.pictures import GAP, columns_of
 from pixelward.web import links
 from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, UnitEntry, UnitLink
@@ -194,7 +194,10 @@ def _focused(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict
     boxes = atlas.path / boxes_file(record.slug)
     if not boxes.is_file():
         return dict.fromkeys(channels, True)
-    focus = (map_arrays(boxes)["focus"][channels, :, 2] > 0).sum(axis=1)
+    try:
+        focus = (map_arrays(boxes)["focus"][channels, :, 2] > 0).sum(axis=1)
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged(atlas.path, boxes_file(record.slug)) from error
     hits = (atlas.units(record).picture[channels] >= 0).sum(axis=1)
     return dict(zip(channels, (2 * focus >= hits).tolist(), strict=True))
 
@@ -207,9 +210,12 @@ def _sheet(
     if not file.is_file():
         return None
     if sizes is None or kind not in sizes:
-        with Image.open(file) as image:
-            sizes = {} if sizes is None else sizes
-            sizes[kind] = image.size
+        sizes = {} if sizes is None else sizes
+        try:
+            with Image.open(file) as image:
+                sizes[kind] = image.size
+        except OSError as error:
+            raise damaged(atlas.path, sheet_file(record.slug, channel, kind)) from error
     width, height = sizes[kind]
     columns = columns_of(atlas.k)
     return Sheet(links.sheet(record.slug, channel, kind), width, height, columns, (width + GAP) // columns - GAP)

@@ -5,7 +5,39 @@ Served and exported pages share them, so a page may only point at what the expor
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 INDEX = "index.html"
+
+_SLUG, _NUMBER = "layers/(?P<slug>[a-z0-9-]+)", "(?P<number>0|[1-9][0-9]{0,17})"  # 18 digits fit into 64 bits
+_PLACES = {  # kind: what its addresses look like
+    "index": re.compile(re.escape(INDEX)),
+    "layer": re.compile(rf"{_SLUG}/index\.html"),
+    "unit": re.compile(rf"{_SLUG}/{_NUMBER}\.html"),
+    "sheet": re.compile(rf"{_SLUG}/{_NUMBER}\.(?P<name>[a-z-]+)\.webp"),
+    "picture": re.compile(rf"pictures/{_NUMBER}\.html"),
+    "thumb": re.compile(rf"pictures/{_NUMBER}\.webp"),
+    "static": re.compile(r"static/(?P<name>[A-Za-z0-9._/-]+)"),
+}
+
+
+class Place(NamedTuple):
+    """What an address names. kind: the function of this module that spells it; number: a channel or a picture's id."""
+
+    kind: str
+    slug: str = ""
+    number: int = -1
+    name: str = ""
+
+
+def place(address: str) -> Place | None:
+    """What a path from the site's root names, if it is spelled as the functions below spell it; it need not exist."""
+    for kind, pattern in _PLACES.items():
+        if match := pattern.fullmatch(address):
+            parts = match.groupdict()
+            return Place(kind, parts.get("slug", ""), int(parts.get("number", -1)), parts.get("name", ""))
+    return None
 
 
 def layer(slug: str) -> str:
@@ -41,6 +73,11 @@ def static(name: str) -> str:
 def twin(page: str) -> str:
     """The same page as JSON."""
     return page.removesuffix(".html") + ".json"
+
+
+def page_of(twin: str) -> str:
+    """The page that `twin` is the twin of."""
+    return twin.removesuffix(".json") + ".html"
 
 
 def relative(page: str, target: str) -> str:

@@ -15,6 +15,7 @@ from functools import cache, partial
 import jinja2
 
 from pixelward.core.fields import Box
+from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.entries import (
     Histogram,
@@ -66,6 +67,11 @@ def html(page: Page) -> str:
 def twin(page: Page) -> str:
     """The page as JSON: its dataclass, field by field."""
     return json.dumps(asdict(page), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def problem(title: str, told: PixelwardError) -> str:
+    """The page of a server that cannot give what it was asked for. Its links begin at the root of the site."""
+    return _environment().get_template("problem.html").render(title=title, told=told, to=lambda target: f"/{target}")
 
 
 def number(value: float) -> str:

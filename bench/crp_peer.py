@@ -1,0 +1,106 @@
+"""Row 3: the scan beside zennit-crp's `FeatureVisualization.run`, on the same network, layers, pictures and loader.
+
+zennit-crp finds the strongest pictures of every channel by activation and by relevance, so it also runs backwards; it
+takes the modules' own names, and its own composite of rules for relevance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import statistics
+import time
+import warnings
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench import networks
+from bench.hits import default_layers
+from bench.pictures import Pictures
+from bench.rows import Row, Settings, missing
+from bench.timing import interleaved, ratios
+from pixelward.scan import scan
+from zoo.vision import torchvision
+
+NAME = "crp-zfnet"
+BATCH = 32
+GOAL = 5.0
+
+
+class _Dataset:
+    """What zennit-crp asks for: a prepared picture and its class, by number."""
+
+    def __init__(self, pictures: Pictures, network: torch.nn.Module) -> None:
+        self._pictures, self._preprocess = pictures, networks.preprocess_of(network)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        return self._pictures.tensor(int(number), self._preprocess), 0
+
+
+def measure(settings: Settings, folder: Path) -> list[Row]:
+    network = networks.NETWORKS["zfnet"]
+    title = f"The pass over the pictures, {network.title}, all default layers"
+    try:
+        torchvision()  # which crp imports, and which needs a little help
+        from crp.attribution import CondAttribution
+        from crp.concepts import ChannelConcept
+        from crp.visualization import FeatureVisualization
+        from zennit.composites import EpsilonPlusFlat
+    except ImportError as error:
+        return [missing(NAME, title, f"needs zennit-crp, which `make bench` installs ({error})")]
+    net = network.make()
+    pictures = Pictures(settings.passed, folder)
+    copied = pictures.copied(folder / f"copied-{settings.passed}")
+    names = [layer.location.module for layer in default_layers(net)]
+    numbers = count()
+
+    def theirs(round_: int) -> float:
+        place = folder / f"crp-{next(numbers)}"
+        start = time.perf_counter()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            visualization = FeatureVisualization(
+                CondAttribution(net),
+                _Dataset(pictures, net),
+                {name: ChannelConcept() for name in names},
+                path=str(place),
+            )
+            visualization.run(EpsilonPlusFlat(), 0, len(pictures), batch_size=BATCH)
+        spent = time.perf_counter() - start
+        shutil.rmtree(place)
+        return spent
+
+    def ours(round_: int) -> float:
+        place = folder / f"crp-ours-{next(numbers)}"
+        start = time.perf_counter()
+        scan(net, copied, place, batch=BATCH, note=lambda line: None)
+        spent = time.perf_counter() - start
+        shutil.rmtree(place)
+        return spent
+
+    given = interleaved({"pixelward": ours, "zennit-crp": theirs}, settings.rounds, settings.seed)
+    ratio, spread = ratios(given["zennit-crp"], given["pixelward"])
+    return [
+        Row(
+            name=NAME,
+            title=title,
+            against="zennit-crp's run (EpsilonPlusFlat)",
+            ratio=ratio,
+            goal=GOAL,
+            seconds={name: statistics.median(every) for name, every in given.items()},
+            samples=f"{len(pictures)} pictures ({pictures.told}), {len(names)} layers, batches of {BATCH}, "
+            f"{settings.rounds} rounds.",
+            spread=spread,
+        )
+    ]

@@ -1,0 +1,318 @@
+"""Row 1: k projections of every unit of every default layer, forward passes included, beside Captum."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from bench import captum_peer, floors, hits, networks, ours
+from bench.captum_peer import Modules
+from bench.hits import Gallery, Hit
+from bench.ours import Spent
+from bench.pictures import Pictures
+from bench.rows import Row, Settings, missing
+from bench.timing import interleaved, ratios
+from pixelward.core.projector import PICTURES
+from pixelward.core.recorder import Recorder
+from pixelward.core.rules import DECONVNET
+from pixelward.core.trace import trace
+
+K = 9
+SAME = 1e-3  # relative difference that rounding in float32 explains
+CHECKED = 4  # hits that are compared with Captum before anything is timed
+GOALS = {"zfnet": 25.0, "resnet50": 5.0, "googlenet": 5.0, "vgg16": 5.0}
+BATCHED_GOALS = {"": 20.0, "conv2": 30.0, "conv3": 10.0}
+
+
+def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
+    network = networks.NETWORKS[name]
+    title = f"{K} projections of every unit, {network.title}"
+    try:
+        net = network.make()
+    except networks.Absent as absent:
+        return [missing(f"gallery-{name}", title, str(absent))]
+    complete = name == "zfnet"  # few layers: all of them, all hits of the pictures
+    pictures = Pictures(settings.pictures if complete else settings.deep_pictures, folder)
+    every = hits.default_layers(net)
+    layers = every if complete else hits.evenly(every, settings.layers)
+    # As many hits a picture as a gallery from 1000 pictures has: one forward pass serves so many.
+    share = min(1.0, len(pictures) / 1000)
+    gallery = hits.find(net, layers, pictures, k=K, share=share, seed=settings.seed)
+    return _Measured(name, network, gallery, settings, complete, len(every), share).rows(title)
+
+
+class _Measured:
+    def __init__(
+        self,
+        name: str,
+        network: networks.Network,
+        gallery: Gallery,
+        settings: Settings,
+        complete: bool,
+        layers: int,
+        share: float,
+    ) -> None:
+        self.name, self.network, self.gallery, self.settings = name, network, gallery, settings
+        self.complete, self.all_layers, self.share = complete, layers, share
+        self.counts = gallery.counts()
+        self.used = [number for number, count in enumerate(self.counts) if count]
+        self.holding = list(gallery.by_picture())
+        side = networks.preprocess_of(gallery.net).size
+        channels = len(networks.preprocess_of(gallery.net).mean)
+        self.modules = Modules(gallery.net, torch.zeros(1, channels, side, side))
+        self.agreement = self._agreement()
+        self.sample = self._sample()
+        self.best_batch: dict[int, int] = {}
+
+    # ------------------------------------------------------------ what is timed
+
+    def _chunks(self) -> list[list[int]]:
+        """The pictures of every round: all that hold hits, over the rounds; else some batches of them."""
+        random = Random(self.settings.seed)
+        order = random.sample(self.holding, len(self.holding))
+        rounds = self.settings.rounds
+        if self.complete and not self.settings.short:
+            return [order[at::rounds] for at in range(rounds)]
+        size = PICTURES * self.settings.batches
+        return [[order[(at * size + i) % len(order)] for i in range(min(size, len(order)))] for at in range(rounds)]
+
+    def _sample(self) -> list[dict[int, list[Hit]]]:
+        """For every round and layer, the hits that Captum is asked for."""
+        random = Random(self.settings.seed + 1)
+        by_layer: dict[int, list[Hit]] = {}
+        for hit in self.gallery.hits:
+            by_layer.setdefault(hit.layer, []).append(hit)
+        number = self.settings.hits if self.complete else self.settings.deep_hits
+        return [
+            {layer: random.sample(some, min(number, len(some))) for layer, some in by_layer.items()}
+            for _ in range(self.settings.rounds)
+        ]
+
+    def _naive(self, number: int) -> dict[int, float]:
+        return {
+            layer: captum_peer.time_one(self.gallery, self.modules, some)
+            for layer, some in self.sample[number].items()
+            if self.modules.of(self.gallery.layers[layer]) is not None
+        }
+
+    def _batched(self, number: int) -> dict[int, float]:
+        """Seconds a hit by layer, in its best batch."""
+        random = Random(self.settings.seed + 2 + number)
+        return {layer: self._one_batch(layer, size, random) for layer, size in self.best_batch.items()}
+
+    def _one_batch(self, layer: int, size: int, random: Random) -> float:
+        some = [hit for hit in self.gallery.hits if hit.layer == layer]
+        return captum_peer.time_several(self.gallery, self.modules, random.choices(some, k=size))
+
+    def _warm(self) -> None:
+        """First calls set kernels up, which many more would share; and they tell Captum's best batches."""
+        ours.draw(self.gallery, self.holding[: 2 if self.settings.short else PICTURES], most=False)
+        for layer in self.used:
+            if self.modules.of(self.gallery.layers[layer]) is None:
+                continue
+            captum_peer.time_one(self.gallery, self.modules, self.sample[0][layer][:1])
+            if self.complete:
+                random = Random(self.settings.seed)
+                spent = {n: min(self._one_batch(layer, n, random) for _ in range(2)) for n in self.settings.sizes}
+                self.best_batch[layer] = min(spent, key=lambda n: spent[n])
+
+    def rows(self, title: str) -> list[Row]:
+        chunks = self._chunks()
+        contestants: dict[str, Any] = {
+            "pixelward": lambda number: ours.draw(self.gallery, chunks[number], most=self.complete),
+            "captum": self._naive,
+        }
+        if self.complete:
+            contestants["batched"] = self._batched
+        self._warm()
+        given = interleaved(contestants, self.settings.rounds, self.settings.seed)
+        spent: list[Spent] = given["pixelward"]
+        floor = self._floor()
+        mine = _Ours(spent, self.counts, len(self.holding))
+        rows = [self._row(title, mine, given["captum"], floor)]
+        if self.complete:
+            rows += self._batched_rows(title, mine, given["batched"], floor)
+        return rows
+
+    # ------------------------------------------------------------ what comes of it
+
+    def _row(self, title: str, mine: _Ours, theirs: Sequence[Mapping[int, float]], floor: floors.Floor) -> Row:
+        totals = [self._total(each, theirs) for each in theirs]
+        ratio, spread = ratios(totals, mine.totals)
+        return Row(
+            name=f"gallery-{self.name}",
+            title=title,
+            against="Captum, called as its users do",
+            ratio=ratio,
+            goal=GOALS[self.name],
+            seconds={"pixelward": statistics.median(mine.totals), "captum": statistics.median(totals)},
+            samples=self._samples(),
+            floor_share=floor.seconds(len(self.holding), self.counts) / statistics.median(mine.totals),
+            spread=spread,
+            layers=self._layers(mine, theirs, floor),
+            notes=[self.agreement, f"Best rate of torch's convolutions: {floor.rate / 1e9:.1f} G multiply-adds/s."],
+        )
+
+    def _batched_rows(
+        self, title: str, mine: _Ours, theirs: Sequence[Mapping[int, float]], floor: floors.Floor
+    ) -> list[Row]:
+        rows = []
+        sizes = ", ".join(f"{self.gallery.layers[layer].address} {size}" for layer, size in self.best_batch.items())
+        for part, goal in BATCHED_GOALS.items():
+            own = [n for n in self.used if self.gallery.layers[n].address.startswith(part)]
+            if not own:
+                continue
+            their = [sum(each[n] * self.counts[n] for n in own) for each in theirs]
+            our = mine.totals if not part else [sum(each[n] for n in own) for each in mine.shared]
+            ratio, spread = ratios(their, our)
+            least = floor.seconds(
+                len(self.holding) * sum(self.counts[n] for n in own) / sum(self.counts),
+                [count if n in own else 0 for n, count in enumerate(self.counts)],
+            )
+            rows.append(
+                Row(
+                    name=f"gallery-{self.name}-batched{'-' + part if part else ''}",
+                    title=f"{title}{', ' + part if part else ''}",
+                    against="Captum, batched at its best",
+                    ratio=ratio,
+                    goal=goal,
+                    seconds={"pixelward": statistics.median(our), "captum": statistics.median(their)},
+                    samples=f"{self._samples()} Captum's best batches: {sizes}.",
+                    floor_share=least / statistics.median(our),
+                    spread=spread,
+                )
+            )
+        return rows
+
+    def _total(self, round_: Mapping[int, float], every: Sequence[Mapping[int, float]]) -> float:
+        """Captum's seconds for all hits; a layer that no module puts out costs as the mean of the others."""
+        return sum(round_.get(n, statistics.mean(round_.values())) * self.counts[n] for n in self.used)
+
+    def _layers(self, mine: _Ours, theirs: Sequence[Mapping[int, float]], floor: floors.Floor) -> list[dict[str, Any]]:
+        found = []
+        pictures = len(self.holding) / sum(self.counts)
+        for n in self.used:
+            per_hit = statistics.median(each[n] for each in mine.shared) / self.counts[n]
+            least = (floor.down[n] + floor.up * pictures) / floor.rate
+            asked = [each[n] for each in theirs if n in each]
+            their = statistics.median(asked) if asked else None
+            down = mine.per_hit[n]
+            found.append(
+                {
+                    "layer": self.gallery.layers[n].address,
+                    "hits": self.counts[n],
+                    "ratio": None if their is None else their / per_hit,
+                    "ms": 1e3 * per_hit,
+                    "down_ms": 1e3 * down,
+                    "peer_ms": None if their is None else 1e3 * their,
+                    "million_adds": floor.down[n] / 1e6,
+                    "floor_share": least / per_hit,
+                    "down_floor_share": floor.down[n] / floor.rate / down,
+                }
+            )
+        return found
+
+    def _floor(self) -> floors.Floor:
+        preprocess = networks.preprocess_of(self.gallery.net)
+        picture = self.gallery.pictures.tensor(self.holding[0], preprocess)[None]
+        addresses = [layer.address for layer in self.gallery.layers]
+        traced = trace(self.gallery.net, picture, addresses)
+        recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
+        up = floors.up(traced.plan, last=max(recorder._places.values(), default=-1))
+        down = [floors.down(traced.plan, traced.targets[address].value) for address in addresses]
+        rate = floors.best_rate([*up, *(work for works in down for work in works)])
+        return floors.Floor(sum(work.adds for work in up), [sum(work.adds for work in works) for works in down], rate)
+
+    def _samples(self) -> str:
+        random_share = "" if self.share == 1 else f" a random {self.share:.1%} of the units of"
+        layers = (
+            f"all {self.all_layers} layers"
+            if len(self.gallery.layers) == self.all_layers
+            else f"{len(self.gallery.layers)} of {self.all_layers} layers, evenly spaced"
+        )
+        per_round = self.settings.hits if self.complete else self.settings.deep_hits
+        covered = (
+            "all of these pictures with all their hits, over the rounds"
+            if self.complete and not self.settings.short
+            else f"{PICTURES * self.settings.batches} of these pictures a round, "
+            + ("all their hits" if self.complete else "of each layer one full batch of their hits at most")
+            + "; the way up extrapolated by pictures, the way down by hits"
+        )
+        return (
+            f"{len(self.gallery.hits)} projections for{random_share} {layers}, {self.network.weights}, hits in "
+            f"{len(self.holding)} of {self.gallery.pictures.told}. Pixelward: {covered}. Captum: {per_round} random "
+            f"hits a layer and round, extrapolated by hits. {self.settings.rounds} rounds."
+        )
+
+    # ------------------------------------------------------------ are both right?
+
+    def _agreement(self) -> str:
+        """Compare a few hits with Captum. Raises where both should be right and differ."""
+        as_is = self._difference(self.gallery)
+        plain = networks.without_response_norms(self.gallery.net)
+        same = any(isinstance(module, torch.nn.LocalResponseNorm) for module in self.gallery.net.modules())
+        if same:
+            alike = Gallery(plain, self.gallery.layers, self.gallery.pictures, self.gallery.hits)
+            found = self._difference(alike)
+        else:
+            found = as_is
+        if found is None:
+            return "Captum cannot be asked for these layers."
+        if found > SAME:
+            return f"Captum's maps are not the deconvnet's on this network (relative difference {found:.0e})."
+        text = f"Value times Captum's map equals our projection within {found:.0e} of its largest number"
+        if same:
+            text += f" where response norms are taken out; with them, which Captum differentiates, within {as_is:.0e}"
+        return text + "."
+
+    def _difference(self, gallery: Gallery) -> float | None:
+        random = Random(self.settings.seed)
+        side = networks.preprocess_of(gallery.net).size
+        modules = Modules(gallery.net, torch.zeros(1, len(networks.preprocess_of(gallery.net).mean), side, side))
+        asked = [hit for hit in gallery.hits if modules.of(gallery.layers[hit.layer]) is not None]
+        worst = None
+        for hit in random.sample(asked, min(CHECKED, len(asked))):
+            picture = gallery.pictures.tensor(hit.picture, networks.preprocess_of(gallery.net))[None]
+            signal, value = ours.project(gallery, hit)
+            module = modules.of(gallery.layers[hit.layer])
+            if value <= 0 or module is None:
+                continue
+            their = value * captum_peer.one(gallery.net, module, picture, hit)[0].detach()
+            largest = max(float(signal.abs().max()), 1e-30)
+            worst = max(worst or 0.0, float((signal - their).abs().max()) / largest)
+        return worst
+
+
+class _Ours:
+    """Our rounds, extrapolated to the whole gallery.
+
+    totals: seconds of every round. per_hit: of the way down by layer, over all rounds. shared: by round and layer,
+    seconds with the way up shared equally over all hits.
+    """
+
+    def __init__(self, spent: Sequence[Spent], counts: Sequence[int], pictures: int) -> None:
+        joint: dict[int, tuple[float, int]] = {}
+        for each in spent:
+            for layer, (seconds, number) in each.layers.items():
+                before = joint.get(layer, (0.0, 0))
+                joint[layer] = before[0] + seconds, before[1] + number
+        self.per_hit = {layer: seconds / number for layer, (seconds, number) in joint.items()}
+        slowest = max(self.per_hit.values())
+        used = [layer for layer, count in enumerate(counts) if count]
+        self.per_hit |= {layer: slowest for layer in used if layer not in self.per_hit}  # none in the rounds' pictures
+        self.totals: list[float] = []
+        self.shared: list[dict[int, float]] = []
+        for each in spent:
+            up = each.forward / each.pictures * pictures
+            down = {
+                layer: counts[layer]
+                * (each.layers[layer][0] / each.layers[layer][1] if layer in each.layers else self.per_hit[layer])
+                for layer in used
+            }
+            self.totals.append(up + sum(down.values()))
+            self.shared.append({layer: down[layer] + up * counts[layer] / sum(counts) for layer in used})

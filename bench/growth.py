@@ -1,0 +1,133 @@
+"""Row 4: what one more layer, k = 100 instead of 9, and ten times the pictures cost a scan and a drawing.
+
+Each part runs in a process of its own, which says how long it took and how much memory it had at most.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from bench import ROOT
+from bench.pictures import smooth_noise
+from bench.rows import Row, Settings
+
+SIDE = 64
+LAYERS = ("conv1:relu", "conv2:relu", "conv3:relu", "conv4:relu", "conv5:relu")
+K, MANY = 9, 100
+TEN = 10
+FLAT = 1.05  # of memory
+
+
+class Part(NamedTuple):
+    """One scan and one drawing. more: layers than the base has; times: the base's pictures so often."""
+
+    more: int = 0
+    k: int = K
+    times: int = 1
+
+
+PARTS = {"base": Part(), "layer": Part(more=1), "k": Part(k=MANY), "pictures": Part(times=TEN)}
+
+
+def measure(settings: Settings, folder: Path) -> list[Row]:
+    base = smooth_noise(folder / "small", settings.small, SIDE)
+    more = smooth_noise(folder / "large", TEN * settings.small, SIDE)
+    rounds = 1 if settings.short else min(3, settings.rounds)
+    random, found = Random(settings.seed), {name: [] for name in PARTS}
+    for number in range(rounds):
+        for name in random.sample(list(PARTS), len(PARTS)):
+            part = PARTS[name]
+            given = {
+                "layers": LAYERS[: settings.small_layers + part.more],
+                "k": part.k,
+                "source": str(more if part.times == TEN else base),
+                "atlas": str(folder / f"growth-{name}-{number}"),
+            }
+            # Sheets take minutes: they are drawn once, and in the short mode for ten times the pictures only.
+            drawn = number == 0 and (name in ("base", "pictures") or not settings.short)
+            found[name].append(_apart(given, drawn))
+    return [row for what in ("scan", "draw") for row in _rows(what, found, settings, rounds)]
+
+
+def _rows(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings, rounds: int) -> list[Row]:
+    def median(name: str, key: str) -> float | None:
+        every = [each[what][key] for each in found[name] if what in each]
+        return statistics.median(every) if every else None
+
+    rounds = 1 if what == "draw" else rounds
+    layers = ", ".join(LAYERS[: settings.small_layers])
+    samples = (
+        f"zfnet64, {settings.small} pictures of noise, {SIDE} pixels a side, layers {layers}, k = {K}, and the same "
+        f"with one change; {rounds} round{'s' * (rounds > 1)}, a process each, without its start."
+    )
+    words = {
+        "layer": f"one more layer ({LAYERS[settings.small_layers]})",
+        "k": f"k = {MANY}",
+        "pictures": f"{TEN} times the pictures",
+    }
+    rows = []
+    for name, text in words.items():
+        for key, unit in (("seconds", "times as long"), ("mebibytes", "times the memory")):
+            ours, base = median(name, key), median("base", key)
+            if ours is None or base is None:
+                continue
+            each = [part[what][key] / start[what][key] for part, start in zip(found[name], found["base"], strict=True)]
+            rows.append(
+                Row(
+                    name=f"growth-{what}-{name}-{'time' if key == 'seconds' else 'memory'}",
+                    title=f"{what}: {text}",
+                    against="itself without",
+                    ratio=ours / base,
+                    goal=_goal(name, key),
+                    unit=unit,
+                    lower=True,
+                    seconds={"changed": ours, "base": base} if key == "seconds" else {},
+                    samples=samples + (f" Peak {base:.0f} MiB, changed {ours:.0f} MiB." if key == "mebibytes" else ""),
+                    spread=[min(each), max(each)],
+                )
+            )
+    return rows
+
+
+def _goal(name: str, key: str) -> float | None:
+    """Ten times the pictures: memory within 5 %, time not more than in proportion. The others have no number."""
+    if name != "pictures":
+        return None
+    return FLAT if key == "mebibytes" else float(TEN)
+
+
+def _apart(given: dict[str, Any], drawn: bool) -> dict[str, Any]:
+    found = {}
+    for what in ("scan", "draw") if drawn else ("scan",):
+        command = [sys.executable, "-W", "ignore", "-m", "bench.growth", what, json.dumps(given)]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+        found[what] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def _here(what: str, given: dict[str, Any]) -> dict[str, float]:
+    from pixelward.draw import draw
+    from pixelward.nets.zfnet import zfnet64
+    from pixelward.scan import scan
+
+    net = zfnet64()
+    start = time.perf_counter()
+    if what == "scan":
+        scan(net, given["source"], given["atlas"], layers=given["layers"], k=given["k"], note=lambda line: None)
+    else:
+        draw(given["atlas"], net, note=lambda line: None)
+    spent = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {"seconds": spent, "mebibytes": peak}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_here(sys.argv[1], json.loads(sys.argv[2]))))

@@ -1,0 +1,68 @@
+"""How much memory passes take, measured on small ones, and so how much may go at once under a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from pixelward.errors import PixelwardError
+from pixelward.words import amount
+
+SHARE = 2 / 3  # of what is left, for tensors: libraries take working memory beside these
+
+
+def in_use(device: torch.device) -> int:
+    """Bytes that this process takes now: of a GPU's memory, or of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    with suppress(OSError):  # as Linux tells it
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * _page_size()
+    return 0
+
+
+def _page_size() -> int:
+    import resource
+
+    return resource.getpagesize()
+
+
+def taken(run: Callable[[], object], device: torch.device) -> int:
+    """The most bytes of new tensors that lived at once while `run` ran."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        run()
+    now = most = 0
+    for event in watched.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
+def at_once(left: float, one: int, most: int) -> int:
+    """How many things of `one` byte count go into `left` bytes: a power of two, 1 to `most`; so few sizes are met."""
+    fitting = max(1, min(most, int(left / max(one, 1))))
+    return 1 << (fitting.bit_length() - 1)
+
+
+def left_of(bound: int, device: torch.device, one: int, what: str) -> float:
+    """Bytes for tensors under a bound on all memory. Raises PixelwardError where there is no room for `one` thing."""
+    used = in_use(device)
+    left = (bound - used) * SHARE
+    if left < one:
+        needed = used + int(one / SHARE)
+        raise PixelwardError(
+            given=f"memory {amount(bound)}, of which {amount(used)} are in use before the first picture",
+            allowed=f"{amount(needed)} or more, for {what} takes {amount(one)}",
+            next_step="give more memory, or smaller pictures",
+        )
+    return left

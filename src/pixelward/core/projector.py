@@ -1,0 +1,152 @@
+"""Hits of many pictures sent down: batch after batch, those of a layer together.
+
+Each picture runs through the network once at most, and only as far as something has to be recorded of it
+(`recorder.py`); where that cannot be told, one by one and as far as the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pixelward.core.fields import Box
+from pixelward.core.memory import at_once, taken
+from pixelward.core.plan import Plan
+from pixelward.core.project import largest_signal, project_hits
+from pixelward.core.recorder import Recorder
+from pixelward.core.rules import DECONVNET, RuleSet
+from pixelward.core.trace import Target, trace
+
+PICTURES = 16  # through the network at once
+NUMBERS = 5_000_000  # in the largest signals of hits that go down at once: a few times what caches hold was fastest
+MOST = 128  # hits at once
+
+
+class Chosen(NamedTuple):
+    """Hits of one layer: channels and numbers of their pictures in the batch, (n,) int64; positions, (n, 2) int64,
+    which a vector does not look at; values, (n,) float, with which they start down."""
+
+    channels: Tensor
+    positions: Tensor
+    pictures: Tensor
+    values: Tensor
+
+    def part(self, rows: slice | Tensor) -> Chosen:
+        return Chosen(*(tensor[rows] for tensor in self))
+
+
+class Sent(NamedTuple):
+    """Hits of one layer at the pixels.
+
+    rows: their numbers among those asked for, (n,) int64. signals: (n, C, h, w), on the CPU; boxes: where they lie in
+    their pictures. values: what the network gave for them now; where it did not run as far, those asked for.
+    """
+
+    address: str
+    rows: Tensor
+    signals: Tensor
+    boxes: Sequence[Box]
+    values: Tensor
+
+
+class Projector:
+    """Projects hits of the layers at some addresses, by one table of rules.
+
+    memory: bytes that the tensors may take in all; None for sizes that suit the caches of a processor.
+    """
+
+    def __init__(
+        self, net: nn.Module, addresses: Sequence[str], table: RuleSet = DECONVNET, memory: float | None = None
+    ) -> None:
+        self._net, self._addresses, self._table = net, list(addresses), table
+        self._half = None if memory is None else memory / 2  # for the way up; the other for the way down
+        self._recorder: Recorder | None = None
+        self._pictures = PICTURES
+        self._hits: dict[str, int] = {}  # that go down at once, by layer
+
+    def project(self, pictures: Tensor, hits: Mapping[str, Chosen]) -> Iterator[Sent]:
+        """Project hits of a batch, (N, C, H, W) float on the network's device, layer by layer in the order given."""
+        asked = {address: chosen for address, chosen in hits.items() if len(chosen.channels)}
+        if not asked:
+            return
+        traced = None
+        if self._recorder is None:
+            traced = min(int(chosen.pictures.min()) for chosen in asked.values())
+            self._recorder = self._begun(pictures[traced : traced + 1])
+        for start in range(0, len(pictures), self._pictures):
+            stop = min(start + self._pictures, len(pictures))
+            rows = {a: ((c.pictures >= start) & (c.pictures < stop)).nonzero()[:, 0] for a, c in asked.items()}
+            own = {address: asked[address].part(found) for address, found in rows.items() if len(found)}
+            own = {a: chosen._replace(pictures=chosen.pictures - start) for a, chosen in own.items()}
+            if not own:
+                continue
+            plan, targets, known = *self._plan(pictures[start:stop]), None if traced is None else traced - start
+            for sent in self._down(plan, targets, own, 0 if self._recorder.needs_all else known):
+                yield sent._replace(rows=rows[sent.address][sent.rows])
+
+    def _begun(self, picture: Tensor) -> Recorder:
+        """A recorder that has seen its first picture, and how many may be recorded at once."""
+        recorder = Recorder(self._net, self._addresses, self._table, picture)
+        if recorder.needs_all:
+            self._pictures = 1
+        elif self._half is not None:
+            one = taken(lambda: recorder.plan(picture), picture.device)
+            self._pictures = at_once(self._half, one, PICTURES)
+        return recorder
+
+    def _plan(self, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
+        assert self._recorder is not None
+        if not self._recorder.needs_all:
+            return self._recorder.plan(pictures), self._recorder.targets
+        traced = trace(self._net, pictures, self._addresses, self._table)
+        return traced.plan, traced.targets
+
+    def _down(
+        self, plan: Plan, targets: Mapping[str, Target], hits: Mapping[str, Chosen], traced: int | None
+    ) -> Iterator[Sent]:
+        """traced: the number of the picture whose activations `targets` holds, or None."""
+        for address, chosen in hits.items():
+            target = targets[address]
+            values = _held(target, chosen, traced)
+            for rows in _pieces(len(chosen.channels), self._most(plan, target, address, chosen)):
+                part = chosen.part(rows)
+                signals, boxes = project_hits(plan, target, *part[:3], self._table, part.values)
+                yield Sent(address, torch.arange(rows.start, rows.stop), signals.float().cpu(), boxes, values[rows])
+
+    def _most(self, plan: Plan, target: Target, address: str, chosen: Chosen) -> int:
+        """How many hits of a layer go down at once."""
+        if address not in self._hits:
+            most = at_once(NUMBERS, largest_signal(plan, target, self._table), MOST)
+            if self._half is not None:
+                one = chosen.part(slice(0, 1))
+                run = lambda: project_hits(plan, target, *one[:3], self._table, one.values)  # noqa: E731
+                most = at_once(self._half, taken(run, target.activations.device), most)
+            self._hits[address] = most
+        return self._hits[address]
+
+
+def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:
+    """The values of hits as the network gave them for its one traced picture; of others, those asked for."""
+    values = chosen.values.clone()
+    if traced is not None:
+        own = (chosen.pictures == traced).nonzero()[:, 0]
+        place = (
+            (chosen.channels[own],)
+            if target.activations.dim() == 2
+            else (chosen.channels[own], *chosen.positions[own].T)
+        )
+        values[own] = target.activations[(0, *place)].to(values)
+    return values
+
+
+def _pieces(number: int, most: int) -> Iterator[slice]:
+    """Runs of hits, of `most` and of smaller powers of two: kernels are set up anew for every other length."""
+    start, length = 0, most
+    while start < number:
+        while length > number - start:
+            length //= 2
+        yield slice(start, start + length)
+        start += length

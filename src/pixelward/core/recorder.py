@@ -1,0 +1,111 @@
+"""One plan for many pictures: what differs between them is recorded, and the network runs no further than that takes.
+
+The way down needs a network's weights, which are the same for every picture, and what pools, maxima, gates and
+statistics recorded of this one. Above the last of these nothing has to run again, if the activations are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from pixelward.core import rules
+from pixelward.core.addresses import Address
+from pixelward.core.edges import Edge
+from pixelward.core.graph import read
+from pixelward.core.passage import Done
+from pixelward.core.path import Crossing, path
+from pixelward.core.plan import Plan, Step
+from pixelward.core.rules import RuleSet, needs_node
+from pixelward.core.trace import Pass, trace
+from pixelward.errors import PixelwardError
+
+# Kinds whose factors are a network's own numbers, the same for every picture.
+_LINEAR = frozenset(
+    {
+        *(rules.CONVOLUTION, rules.PADDING, rules.AVERAGE_POOL, rules.LINEAR, rules.CONCATENATION),
+        *(rules.ADDITION, rules.IDENTITY, rules.BATCH_NORM),
+    }
+)
+_CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE, rules.AVERAGE_POOL, rules.RECTIFIER, rules.ACTIVATION})
+
+
+class Recorder:
+    """The plan of some layers, read off one picture, and of other pictures of its size what has to be recorded.
+
+    addresses: of the layers. table: the rules that will be walked by. picture: (1, C, H, W) float.
+    """
+
+    def __init__(self, net: nn.Module, addresses: Sequence[str], table: RuleSet, picture: Tensor) -> None:
+        self._net, self._table = net, table
+        traced = trace(net, picture, addresses, table)
+        self.targets = traced.targets
+        ways = [path(traced.plan, target.value, table) for target in self.targets.values()]
+        called = [crossing for way in ways for crossing in way if needs_node(crossing.step, crossing.rule)]
+        self._plan = traced.plan if called else traced.plan.without_nodes()
+        crossed = {crossing.step for way in ways for crossing in way}
+        recorded = [(at, step) for at, step in enumerate(traced.plan.steps) if step in crossed and _is_recorded(step)]
+        numbers = [next(n for n in step.outputs if n is not None) for _, step in recorded]
+        self._places = {
+            traced.addresses[number]: at
+            for (at, _), number in zip(recorded, numbers, strict=True)
+            if number in traced.addresses
+        }
+        self.needs_all = len(self._places) < len(recorded) or not all(_serves_all(each) for each in called)
+
+    def plan(self, pictures: Tensor) -> Plan:
+        """The plan for a batch, (N, C, H, W); its nodes are those of the first picture. Not where `needs_all`."""
+        if self.needs_all:
+            raise LookupError("what these layers need of a picture cannot be recorded apart")
+        if not self._places:
+            return self._plan
+        found: dict[Address, Edge] = {}
+
+        def see(address: Address, tensor: Tensor) -> None:
+            if address in self._places and tensor.grad_fn is not None:
+                found.setdefault(address, (tensor.grad_fn, tensor.output_nr))
+                if len(found) == len(self._places):
+                    raise Done
+
+        with Pass(self._net, pictures, self._table) as forward:
+            forward.run(see)
+            plan, numbers = read(list(found.values()), forward.picture, forward.notes())
+        makers = {number: step for step in plan.steps for number in step.outputs if number is not None}
+        steps = list(self._plan.steps)
+        for address, at in self._places.items():
+            made = makers.get(numbers.get(found.get(address)))  # type: ignore[arg-type]
+            steps[at] = _renewed(steps[at], made, address)
+        return replace(self._plan, steps=tuple(steps))
+
+
+def _is_recorded(step: Step) -> bool:
+    """Whether a step keeps something that differs from picture to picture."""
+    return (
+        step.switches is not None
+        or step.winners is not None
+        or (step.factors is not None and len(step.factors) > 0 and step.kind not in _CONSTANT)
+    )
+
+
+def _serves_all(crossing: Crossing) -> bool:
+    """Whether the node that a crossing calls is linear in the signal in the same way for every picture."""
+    step = crossing.step
+    return crossing.rule is not rules.autograd and step.kind in _LINEAR and not step.operation.startswith("max_unpool")
+
+
+def _renewed(step: Step, made: Step | None, address: Address) -> Step:
+    """The step with what the one that was made of other pictures recorded."""
+    alike: Sequence[Callable[[Step], object]] = (
+        lambda each: each.kind,
+        lambda each: each.geometry,
+        lambda each: [None if shape is None else shape[1:] for shape in each.input_shapes],
+    )
+    if made is None or any(of(made) != of(step) for of in alike):
+        raise PixelwardError(
+            given=f"a network that does not take the same way for every picture, at {str(address)!r}",
+            allowed="networks that run the same operations for every picture",
+            next_step="project its pictures one by one with pixelward.project",
+        )
+    return replace(step, switches=made.switches, winners=made.winners, factors=made.factors)

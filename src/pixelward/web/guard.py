@@ -1,0 +1,125 @@
+"""What stands before every request and answer of the server.
+
+A page from elsewhere, open in the same browser, must not read an atlas (its name can be made to mean this machine, so
+the Host header is checked) nor send anything (so what changes something has to come from our own pages). Answers forbid
+whatever our pages do not need. An error that nobody foresaw becomes a page; its trace goes to the terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pixelward.errors import PixelwardError
+from pixelward.web.problems import address_of, problem
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+READING = ("GET", "HEAD", "OPTIONS")
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    # Not `no-referrer`: with that, browsers say `Origin: null` in our own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_log = logging.getLogger("uvicorn.error")
+
+
+def host_name(given: str) -> str:
+    """A host as browsers name it in their Host header, without a port. Raises PixelwardError if that is no name."""
+    name = given.lower().rstrip(".")
+    if ":" in name and not name.startswith("["):
+        name = f"[{name}]"
+    match = _HOST.fullmatch(name)
+    if match is None or match["name"] != name:
+        raise PixelwardError(
+            given=f"host {given!r}",
+            allowed="a name or an address, as pc.example.org or 192.168.1.5",
+            next_step="leave scheme, port and path away",
+        )
+    return name
+
+
+class Guard:
+    """Middleware: Host, Origin, headers of safety, errors as pages. hosts: as `host_name` gives them."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refused = self._refused(scope)
+        if refused is not None:
+            status, told = refused
+            await problem(scope, status, told)(scope, receive, guarded)
+            return
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], address_of(scope))
+            if started:
+                raise
+            await problem(scope, 500, _broken(scope))(scope, receive, guarded)
+
+    def _refused(self, scope: Scope) -> tuple[int, PixelwardError] | None:
+        """The status and the words for a request that may not go on, None for one that may."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+        if match is None:
+            return 400, PixelwardError(
+                given="a request without one Host header that names a host",
+                allowed="one host, as 127.0.0.1:8000",
+                next_step="open the address that pixelward serve printed",
+            )
+        name = match["name"].rstrip(".")
+        if name not in self._hosts:
+            return 421, PixelwardError(
+                given=f"host {name}",
+                allowed="the names that this server was told",
+                next_step="open the address that pixelward serve printed, or, if this name is yours, "
+                f"start it with --allow-host {name}",
+            )
+        if scope["method"] not in READING and not _same_origin(headers, hosts[0]):
+            return 403, PixelwardError(
+                given=f"{scope['method']} with origin {headers.get('origin', 'unknown')}",
+                allowed=f"{scope['method']} from a page of this server",
+                next_step="open the page here and send it from there",
+            )
+        return None
+
+
+def _same_origin(headers: Headers, host: str) -> bool:
+    """Whether the one Origin header is this very server; https where something before it speaks that."""
+    origins = [origin.lower() for origin in headers.getlist("origin")]
+    return len(origins) == 1 and origins[0] in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def _broken(scope: Scope) -> PixelwardError:
+    return PixelwardError(
+        given=f"{address_of(scope)}, at which the server failed",
+        allowed="what an atlas of this version of Pixelward holds",
+        next_step="see the trace where pixelward serve runs, and check the atlas with `pixelward info ATLAS --verify`",
+    )

@@ -1,0 +1,42 @@
+"""What a server answers when it cannot give what it was asked for: a page, or its JSON, that says what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.responses import Response
+from starlette.types import Scope
+
+from pixelward.errors import PixelwardError
+from pixelward.web import pages
+
+TITLES = {
+    400: "This cannot be understood",
+    403: "Not from another site",
+    404: "There is nothing here",
+    405: "This can only be read",
+    421: "Not under this name",
+    500: "Something broke",
+    503: "The atlas cannot be read now",
+}
+SHOWN = 200  # characters of an address that are repeated
+
+
+def problem(scope: Scope, status: int, told: PixelwardError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to the request of `scope`: JSON where its address asks for that, else HTML."""
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    headers = {"cache-control": "no-store", **(headers or {})}
+    if scope["path"].endswith(".json"):
+        plain = {"problem": title, "given": told.given, "allowed": told.allowed, "next_step": told.next_step}
+        text = json.dumps(plain, indent=1) + "\n"
+        return Response(text.encode(), status, headers, "application/json")
+    return Response(pages.problem(title, told).encode(), status, headers, "text/html; charset=utf-8")
+
+
+def address_of(scope: Scope) -> str:
+    """The address that was asked for, short and without characters that do something."""
+    path = scope["path"]
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in path[:SHOWN])
+    return shown + ("..." if len(path) > SHOWN else "")

@@ -1,0 +1,164 @@
+"""The server: the pages of an export, made when they are asked for. Loads no torch."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pixelward.errors import PixelwardError
+from pixelward.web import links
+from pixelward.web.guard import LOOPBACK, Guard, host_name
+from pixelward.web.problems import address_of, problem
+from pixelward.web.site import Site
+
+HOST, PORT = "127.0.0.1", 8000
+
+Say = Callable[[str], None]
+
+
+def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The application that serves an atlas; `.state.site` is its `Site`.
+
+    allow_hosts: names and addresses that browsers may call it by, beside those of the own machine. routers: routes
+    beside the pages, tried first. Raises PixelwardError if the folder holds no finished atlas.
+    """
+    # Without the pages that FastAPI makes by itself: they load scripts from another host.
+    served = FastAPI(title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    served.state.site = Site(atlas)
+    served.add_middleware(Guard, hosts=[*LOOPBACK, *map(host_name, allow_hosts)])
+    served.add_exception_handler(HTTPException, _refused)
+    served.add_exception_handler(RequestValidationError, _misunderstood)
+    served.add_exception_handler(PixelwardError, _mistaken)
+    for router in routers:
+        served.include_router(router)
+    served.add_api_route("/{address:path}", _answer, methods=["GET", "HEAD"])
+    return served
+
+
+def serve(
+    atlas: str | Path, *, host: str = HOST, port: int = PORT, allow_hosts: Sequence[str] = (), say: Say, note: Say
+) -> None:
+    """Serve an atlas until the program is interrupted.
+
+    host: the address to listen on; port: 0 takes any free one. say: called with the address once it can be opened;
+    note: with what is worth knowing. Raises PixelwardError for an atlas or an address that cannot be used.
+    """
+    own = [] if _any(host) else [host]
+    application = app(atlas, allow_hosts=[*own, *allow_hosts])
+    listening = _listen(host, port)
+    site: Site = application.state.site
+    if site.atlas.drawings is None:
+        note(f"without pictures so far; make them with: pixelward draw {atlas} MODEL")
+    if host not in ("localhost", "::1") and not host.startswith("127."):
+        names = "" if allow_hosts or own else "; name what they call it with --allow-host"
+        note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")
+    shown = "127.0.0.1" if _any(host) else host_name(host)
+    say(f"http://{shown}:{listening.getsockname()[1]}/")
+    config = uvicorn.Config(
+        application, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _answer(request: Request) -> Response:
+    """A page or a file, or that the browser's own copy is still right."""
+    site: Site = request.app.state.site
+    address = request.scope["path"].removeprefix("/") or links.INDEX
+    try:
+        item = site.get(address)
+    except (PixelwardError, OSError) as error:
+        return _unreadable(request, error)
+    if item is None:
+        raise HTTPException(404)
+    tag = f'"{item.tag}"'
+    # Ask again each time, which costs next to nothing: the same address may be another atlas tomorrow.
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(item.body, headers=headers, media_type=item.media)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """For what the router and the routes refuse."""
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 404:
+        told = PixelwardError(
+            given=address_of(request.scope),
+            allowed="an address that a page of this atlas leads to",
+            next_step="begin at the first page; after a new scan, layers and pictures may have other addresses",
+        )
+    else:
+        told = PixelwardError(
+            given=f"{request.method} {address_of(request.scope)}",
+            allowed="GET" if status == 405 else "what the pages of this server send",
+            next_step="begin at the first page",
+        )
+    return problem(request.scope, status, told, headers)
+
+
+def _misunderstood(request: Request, error: Exception) -> Response:
+    return _refused(request, HTTPException(422))
+
+
+def _mistaken(request: Request, error: Exception) -> Response:
+    """For what a route was given and cannot use."""
+    if not isinstance(error, PixelwardError):
+        raise error
+    return problem(request.scope, 400, error)
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    """For an atlas that vanished, is not finished or is damaged. Says the name of its folder, not where that lies."""
+    site: Site = request.app.state.site
+    told = error
+    if not isinstance(told, PixelwardError):
+        told = PixelwardError(
+            given=f"{site.folder}, of which a file cannot be read ({getattr(error, 'strerror', None) or 'damaged'})",
+            allowed="an atlas as it was written",
+            next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
+        )
+    given, allowed, step = (
+        part.replace(str(site.folder), site.folder.name or ".") for part in (told.given, told.allowed, told.next_step)
+    )
+    return problem(request.scope, 503, PixelwardError(given=given, allowed=allowed, next_step=step))
+
+
+def _any(host: str) -> bool:
+    """Whether a host stands for all addresses of the machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host == ""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        # With the protocol named: asyncio sends small answers at once only where it sees that a socket is TCP.
+        kinds = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = kinds[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":  # elsewhere this would let two programs listen
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(2048)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        raise PixelwardError(
+            given=f"{host}, port {port}, where no server can listen ({error.strerror})",
+            allowed="an address of this machine and a port that is free",
+            next_step="choose with --host and --port; --port 0 takes any free one",
+        ) from error
+    return listening

@@ -1,0 +1,199 @@
+"""What a site holds, by address: the pages and files of an atlas as it is now, each byte for byte as export writes it.
+
+An address reaches the file system only as numbers and names that were found in the atlas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+
+from pixelward.atlas import Atlas
+from pixelward.folder import ATLAS, DRAWINGS, SHEETS, sheet_file, thumb_file
+from pixelward.web import links, pages
+from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
+from pixelward.web.export import CREDITS, read_credits
+
+KEPT = 64 << 20  # bytes of made pages that are kept in memory
+MEDIA = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".webp": "image/webp",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A page or a file, with its media type, and a tag that is the same for the same bytes."""
+
+    body: bytes
+    media: str
+    tag: str
+
+    @classmethod
+    def of(cls, name: str, body: bytes) -> Item:
+        media = MEDIA.get(PurePosixPath(name).suffix, "application/octet-stream")
+        return cls(body, media, hashlib.sha256(body).hexdigest()[:32])
+
+
+class Site:
+    """The atlas in a folder. It is read again when it was scanned or drawn anew; pages that were made are kept."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises PixelwardError if `folder` holds no finished atlas."""
+        self.folder = Path(folder)
+        self._static = dict(_walk(files("pixelward.web") / "static"))
+        self._changing = threading.Lock()
+        self._edition: _Edition | None = None
+        self.atlas  # noqa: B018, so that the first reader is not the one to find out
+
+    @property
+    def atlas(self) -> Atlas:
+        """The atlas as it is now. Raises PixelwardError if it vanished or is not finished."""
+        return self._now().atlas
+
+    def get(self, address: str) -> Item | None:
+        """What lies at a path from the site's root; None if an export of the atlas has nothing there.
+
+        Raises PixelwardError if the atlas vanished, is not finished or is damaged. Safe to call from many threads.
+        """
+        place = links.place(address)
+        if place is not None and place.kind == "static":
+            file = self._static.get(place.name)
+            return None if file is None else Item.of(address, file.read_bytes())
+        edition = self._now()
+        if place is not None and place.kind in ("sheet", "thumb"):
+            drawing = edition.drawing(place)
+            return None if drawing is None else Item.of(address, drawing)
+        return edition.page(address)
+
+    def _now(self) -> _Edition:
+        """The edition that the atlas's records on disk speak of."""
+        seen = tuple(_stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
+        edition = self._edition
+        if edition is None or edition.seen != seen:
+            with self._changing:
+                edition = self._edition
+                if edition is None or edition.seen != seen:
+                    self._edition = None
+                    edition = self._edition = _Edition(seen, Atlas.open(self.folder, mapped=False))
+        return edition
+
+
+class _Edition:
+    """An atlas between two changes of it."""
+
+    def __init__(self, seen: object, atlas: Atlas) -> None:
+        self.seen = seen
+        self.atlas = atlas
+        self._layers = {record.slug: record for record in atlas.layers}
+        self._made = _Kept(KEPT)
+
+    def page(self, address: str) -> Item | None:
+        """A page, or the twin of one."""
+        twin = address.endswith(".json")
+        place = links.place(links.page_of(address) if twin else address)
+        if place is None or not self._holds(place):
+            return None
+
+        def make() -> Item:
+            page = self._content(place)
+            return Item.of(address, (pages.twin(page) if twin else pages.html(page)).encode())
+
+        return self._made.get(address, make)
+
+    def drawing(self, place: links.Place) -> bytes | None:
+        """A sheet of a unit, or a small picture."""
+        if not self._holds(place):
+            return None
+        name = sheet_file(place.slug, place.number, place.name) if place.kind == "sheet" else thumb_file(place.number)
+        file = self.atlas.path / name
+        return file.read_bytes() if file.is_file() else None
+
+    def _holds(self, place: links.Place) -> bool:
+        """Whether the atlas has what the place names."""
+        if place.slug and place.slug not in self._layers:
+            return False
+        if place.kind in ("picture", "thumb"):
+            return bool(self.atlas.hits_of_picture(place.number))
+        if place.kind in ("unit", "sheet") and place.number >= self._layers[place.slug].channels:
+            return False
+        return place.kind != "sheet" or place.name in SHEETS
+
+    def _content(self, place: links.Place) -> Page:
+        if place.kind == "index":
+            return index_page(self.atlas, read_credits(self.atlas))
+        if place.kind == "picture":
+            return picture_page(self.atlas, place.number)
+        record = self._layers[place.slug]
+        return layer_page(self.atlas, record) if place.kind == "layer" else unit_page(self.atlas, record, place.number)
+
+
+class _Kept:
+    """The items that were asked for last, up to `most` bytes; what two ask for at the same time is made once."""
+
+    def __init__(self, most: int) -> None:
+        self._room = most
+        self._items: OrderedDict[str, Item] = OrderedDict()
+        self._making: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str, make: Callable[[], Item]) -> Item:
+        with self._lock:
+            if item := self._found(key):
+                return item
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                if item := self._found(key):
+                    return item
+            try:
+                item = make()
+                with self._lock:
+                    self._keep(key, item)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+            return item
+
+    def _found(self, key: str) -> Item | None:
+        if key in self._items:
+            self._items.move_to_end(key)
+        return self._items.get(key)
+
+    def _keep(self, key: str, item: Item) -> None:
+        if key in self._items:
+            return
+        self._items[key] = item
+        self._room -= len(item.body)
+        while self._room < 0:
+            _, oldest = self._items.popitem(last=False)
+            self._room += len(oldest.body)
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """What changes whenever a file is written anew; None if it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _walk(folder: Traversable, under: str = "") -> Iterator[tuple[str, Traversable]]:
+    """Every file of a folder by its path inside."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{under}{entry.name}/")
+        else:
+            yield f"{under}{entry.name}", entry

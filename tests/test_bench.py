@@ -1,0 +1,219 @@
+"""The benchmark's own parts: what it counts, keeps and writes. Nothing timed is asserted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "bench").is_dir():
+    pytest.skip("the benchmark is part of the checkout", allow_module_level=True)
+sys.path.insert(0, str(ROOT))
+
+from bench import floors, hits, ours, passes, run  # noqa: E402
+from bench import page as pages  # noqa: E402
+from bench import pictures as photos  # noqa: E402
+from bench.pictures import Pictures, smooth_noise  # noqa: E402
+from bench.rows import FULL, Row, Settings, missing  # noqa: E402
+from bench.timing import interleaved, ratios  # noqa: E402
+
+from pixelward.core.layers import find_layers  # noqa: E402
+from pixelward.core.trace import trace  # noqa: E402
+from pixelward.data.images import Preprocess  # noqa: E402
+
+SMALL = Preprocess("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), resize=32, size=32)
+
+
+def stack() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 1)
+    ).eval()
+    vars(net)["preprocess"] = SMALL.to_dict()
+    return net
+
+
+@pytest.fixture
+def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pictures:
+    monkeypatch.setattr(photos, "photographs", lambda: None)
+    return Pictures(6, tmp_path / "noise")
+
+
+# ---------------------------------------------------------------- floors
+
+
+def test_the_way_up_is_counted_as_by_hand():
+    traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
+    # 32 -> 14 -> pooled 7 -> 5 -> 5
+    assert sum(work.adds for work in floors.up(traced.plan)) == 14**2 * 4 * 3 * 25 + 5**2 * 6 * 4 * 9 + 5**2 * 8 * 6
+
+
+def test_the_way_down_is_counted_as_by_hand():
+    traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["1", "4", "5"])
+    first, second, third = (
+        [work.adds for work in floors.down(traced.plan, traced.targets[address].value)] for address in ("1", "4", "5")
+    )
+    assert first == [3 * 25]  # one filter, stamped once
+    # One filter of 4 x 3 x 3; then windows of 3 cells, 6 after unpooling, through all four filters.
+    assert second == [4 * 9, 6**2 * 4 * 3 * 25]
+    assert third == [6, 6 * 4 * 9, 6**2 * 4 * 3 * 25]
+
+
+def test_a_window_is_no_larger_than_the_map():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 7, padding=3), nn.ReLU(), nn.Conv2d(2, 1, 9, padding=4)).eval()
+    traced = trace(net, torch.zeros(1, 1, 6, 6), ["2"])
+    works = floors.down(traced.plan, traced.targets["2"].value)
+    assert [work.adds for work in works] == [2 * 81, 6 * 6 * 2 * 49]
+
+
+def test_a_floor_adds_up_pictures_and_hits():
+    assert floors.Floor(up=10, down=[1, 5], rate=2.0).seconds(3, [4, 2]) == (30 + 4 + 10) / 2
+
+
+def test_the_best_rate_is_a_rate():
+    traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
+    works = [*floors.up(traced.plan), *floors.down(traced.plan, traced.targets["5"].value)]
+    assert floors.best_rate(works) > 0
+
+
+# ---------------------------------------------------------------- rounds
+
+
+def test_every_contestant_has_its_turn_in_every_round():
+    turns: list[tuple[str, int]] = []
+    given = interleaved({name: lambda n, name=name: turns.append((name, n)) or n for name in "abc"}, rounds=4)
+    assert given == {key: [0, 1, 2, 3] for key in "abc"}
+    assert [sorted(turns[at : at + 3]) for at in range(0, 12, 3)] == [[(name, n) for name in "abc"] for n in range(4)]
+
+
+def test_a_ratio_is_the_median_of_the_rounds():
+    assert ratios([4.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == (3.0, [2.0, 8.0])
+
+
+# ---------------------------------------------------------------- galleries
+
+
+def test_pictures_of_noise_are_always_the_same(tmp_path: Path):
+    one, other = (smooth_noise(tmp_path / name, 2, 16) for name in "ab")
+    assert [each.read_bytes() for each in sorted(one.iterdir())] == [
+        each.read_bytes() for each in sorted(other.iterdir())
+    ]
+
+
+def test_a_gallery_s_hits_go_down_and_are_counted(noise: Pictures):
+    net = stack()
+    layers = find_layers(net, ["1", "4"], size=(32, 32))
+    gallery = hits.find(net, layers, noise, k=2, share=1.0, seed=0)
+    assert gallery.counts()[0] <= 2 * 4
+    assert len(gallery.hits) > 6
+    spent = ours.draw(gallery, list(gallery.by_picture()))
+    assert {layer: number for layer, (_, number) in spent.layers.items()} == dict(enumerate(gallery.counts()))
+    assert spent.pictures == len(gallery.by_picture())
+    signal, value = ours.project(gallery, gallery.hits[0])
+    assert signal.shape == (3, 32, 32)
+    assert value == pytest.approx(gallery.hits[0].value, rel=1e-4)
+
+
+def test_captum_is_asked_for_the_module_that_puts_a_layer_out(noise: Pictures):
+    pytest.importorskip("captum.attr", reason="Captum is a test dependency")
+    from bench import captum_peer
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.relu(self.b(self.relu(self.a(x))))
+
+    torch.manual_seed(0)
+    net = Twice().eval()
+    vars(net)["preprocess"] = SMALL.to_dict()
+    layers = hits.default_layers(net)
+    modules = captum_peer.Modules(net, torch.zeros(1, 3, 32, 32))
+    assert [modules.of(layer) for layer in layers] == [net.a, net.relu]
+    gallery = hits.find(net, layers, noise, k=1, share=1.0, seed=0)
+    for hit in (gallery.hits[0], gallery.hits[-1]):
+        signal, value = ours.project(gallery, hit)
+        picture = noise.tensor(hit.picture, SMALL)[None]
+        module = modules.of(layers[hit.layer])
+        for theirs in (
+            captum_peer.one(net, module, picture, hit)[0],
+            captum_peer.several(net, module, picture.repeat(2, 1, 1, 1), [hit, hit])[1],
+        ):
+            torch.testing.assert_close(value * theirs.detach(), signal, rtol=1e-3, atol=1e-5)
+
+
+def test_the_bare_pass_sees_every_picture(noise: Pictures):
+    net, seen = stack(), []
+    net[0].register_forward_hook(lambda module, given, output: seen.append(len(output)))
+    assert passes.bare(net, noise, SMALL, None) > 0
+    assert seen == [passes.BATCH]  # padded, as in a scan
+
+
+# ---------------------------------------------------------------- results and page
+
+
+def result(name: str = "gallery-zfnet", **changed: object) -> Row:
+    plain: dict[str, object] = {
+        "name": name,
+        "title": "Projections | all",
+        "against": "a peer",
+        "ratio": 12.5,
+        "goal": 25.0,
+        "seconds": {"pixelward": 2.0, "captum": 25.0},
+        "samples": "a few.",
+        "floor_share": 0.421,
+        "spread": [11.0, 13.25],
+    }
+    return Row(**{**plain, **changed})  # type: ignore[arg-type]
+
+
+def test_rows_are_kept_until_they_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        run, "MEASURES", {"first": lambda s, f: [result("first")], "second": lambda s, f: [result("b")]}
+    )
+    results, page = tmp_path / "results.json", tmp_path / "performance.md"
+    files = ["--results", str(results), "--page", str(page)]
+    assert run.main(["--only", "second", *files]) == 0
+    assert run.main(["--only", "first", "--short", *files]) == 0
+    rows = json.loads(results.read_text("utf-8"))["rows"]
+    assert [(row["name"], row["measured"]["mode"]) for row in rows] == [("first", "short"), ("b", "full")]
+    for row in rows:
+        assert {"name", "ratio", "goal", "floor_share", "seconds"} <= set(row)
+        assert row["measured"]["machine"]["versions"]["torch"] == torch.__version__
+    assert "in both modes" in page.read_text("utf-8")
+
+
+def test_a_page_says_what_the_results_say():
+    how = {"measure": "m", "mode": "full", "date": "2026-01-02 03:04 UTC", "load": [0.5, 1.25], "took": 1.0}
+    how["machine"] = run.machine()
+    layer = {
+        "layer": "conv7:relu", "hits": 18, "ratio": None, "ms": 6.125, "down_ms": 0.0012, "peer_ms": None,
+        "million_adds": 1234.4, "floor_share": 0.5, "down_floor_share": 0.0004,
+    }  # fmt: skip
+    rows = [
+        result(layers=[layer], notes=["Both agree."]),
+        result("memory", ratio=1.04, goal=1.05, lower=True, floor_share=None, spread=None, unit="times the memory"),
+        missing("away", "Another network", "it is not here"),
+    ]
+    text = pages.page({"rows": [{**row.to_json(), "measured": how} for row in rows]})
+    lines = text.splitlines()
+    assert r"| Projections \| all | a peer | **12.5** times | 11 to 13.2 | 25 | no | 42% |" in lines
+    assert r"| Projections \| all | a peer | **1.04** times the memory | - | at most 1.05 | yes | - |" in lines
+    assert "| conv7:relu | 18 | - | 6.12 | 0.0012 | - | 1234 | 50% | 0.0% |" in lines
+    assert "- Another network: not measured: it is not here" in lines
+    assert "- `gallery-zfnet`: a few. Both agree." in lines
+    assert "2026-01-02 03:04 UTC" in text
+
+
+def test_there_is_a_measure_for_every_row_of_the_table():
+    beginnings = {name.partition("-")[0] for name in run.MEASURES}
+    assert beginnings == {"gallery", "pass", "crp", "growth", "reading"}
+    assert Settings() == FULL

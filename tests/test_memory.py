@@ -1,0 +1,140 @@
+"""Memory does not grow with the number of pictures: peaks of whole processes, as the operating system tells them."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import pixelward as pw
+from oracles import difference
+from pixelward.core import memory
+from pixelward.core.projector import Chosen, Projector
+from pixelward.words import amount, bytes_of
+
+resource = pytest.importorskip("resource")
+
+FEW, MANY = 1_000, 10_000
+PROGRAM = """
+import json, resource, sys
+import torch
+from torch import nn
+import pixelward as pw
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU()).eval()
+net.preprocess = dict(channels="RGB", range=1.0, mean=[0.5] * 3, std=[0.5] * 3, resize=16, size=16)
+before = peak()
+atlas = pw.scan(net, sys.argv[1], sys.argv[2])
+scanned = peak()
+pw.draw(atlas, net)
+print(json.dumps([before, scanned, peak()]))
+"""
+
+
+def pictures(path, number):
+    generator = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for at in range(number):
+            data = BytesIO()
+            Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(data, "PNG")
+            archive.writestr(f"{at:05d}.png", data.getvalue())
+    return path
+
+
+def test_ten_times_the_pictures_take_no_more_memory(tmp_path):
+    found = {}
+    for number in (FEW, MANY):
+        source = pictures(tmp_path / f"{number}.zip", number)
+        command = [sys.executable, "-c", PROGRAM, str(source), str(tmp_path / f"atlas-{number}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[number] = json.loads(done.stdout.splitlines()[-1])
+    before, *few = found[FEW]
+    assert before > 0
+    for what, one, other in zip(("scan", "draw"), few, found[MANY][1:], strict=True):
+        assert other < 1.05 * one, f"{what}: {other} against {one}, in the units of ru_maxrss"
+
+
+# A bound on memory.
+
+CPU = torch.device("cpu")
+MEGABYTE = 1 << 20
+
+
+def small():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 8, 3), nn.ReLU())
+    net.preprocess = {"channels": "RGB", "range": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3, "resize": 32, "size": 32}
+    return net.eval()
+
+
+def test_what_is_taken_is_the_most_that_lived_at_once():
+    def run():
+        one = torch.zeros(MEGABYTE, dtype=torch.uint8)
+        del one
+        return torch.zeros(2 * MEGABYTE, dtype=torch.uint8), torch.zeros(MEGABYTE, dtype=torch.uint8)
+
+    assert 3 * MEGABYTE <= memory.taken(run, CPU) < 3.1 * MEGABYTE
+
+
+@pytest.mark.parametrize(("left", "one", "most", "found"), [(100, 10, 32, 8), (5, 10, 32, 1), (1e9, 1, 24, 16)])
+def test_as_many_go_at_once_as_fit_and_always_a_power_of_two(left, one, most, found):
+    assert memory.at_once(left, one, most) == found
+
+
+def test_a_bound_makes_the_batches_of_a_scan_smaller_and_changes_no_hit(tmp_path, monkeypatch):
+    source, net, sizes = pictures(tmp_path / "40.zip", 40), small(), []
+    free = pw.scan(net, source, tmp_path / "free")
+    monkeypatch.setattr(memory, "in_use", lambda device: 0)
+    net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    bound = pw.scan(net, source, tmp_path / "bound", memory=MEGABYTE)
+    assert sizes[-1] < 32
+    assert set(sizes[3:]) == {sizes[-1]}  # after those that were tried on the way
+    for record in free.layers:
+        one, other = free.units(record), bound.units(record)
+        assert np.array_equal(one.picture, other.picture)
+        assert np.array_equal(one.position, other.position)
+        assert np.allclose(one.value, other.value, rtol=1e-5)
+
+
+def test_a_bound_that_is_too_small_is_told_in_one_line_and_leaves_nothing(tmp_path):
+    source, net = pictures(tmp_path / "3.zip", 3), small()
+    with pytest.raises(pw.PixelwardError, match=r"given: memory 1M, of which .* are in use.*allowed: .* or more, for"):
+        pw.scan(net, source, tmp_path / "atlas", memory=MEGABYTE)
+    assert not (tmp_path / "atlas").exists()
+    atlas = pw.scan(net, source, tmp_path / "atlas")
+    with pytest.raises(pw.PixelwardError, match="given: memory 1M"):
+        pw.draw(atlas, net, memory=MEGABYTE)
+    assert atlas.drawings is None
+
+
+def test_signals_under_a_bound_are_the_same():
+    net, batch = small().double(), torch.rand(6, 3, 32, 32, dtype=torch.float64)
+    chosen = Chosen(torch.arange(12) % 8, torch.arange(24).view(12, 2) % 14, torch.arange(12) // 2, torch.ones(12))
+    found = []
+    for bound in (None, 300_000):
+        projector, signals = Projector(net, ["3:relu"], memory=bound), {}
+        for sent in projector.project(batch, {"3:relu": chosen}):
+            assert bound is None or len(sent.rows) < 12
+            signals |= dict(zip(sent.rows.tolist(), sent.signals, strict=True))
+        found.append(torch.stack([signals[row] for row in range(12)]))
+    assert found[0].any()
+    assert difference(*found) < 1e-6
+
+
+def test_amounts_of_memory_are_read_as_they_are_written():
+    assert [bytes_of(text) for text in ("4G", "500M", "2.5g", "1024")] == [4 << 30, 500 << 20, 5 << 29, 1024]
+    assert [amount(number) for number in (512, 5 << 29, 500 << 20)] == ["512B", "2.5G", "500M"]
+    for text in ("", "G", "0", "-1G", "much"):
+        with pytest.raises(ValueError):
+            bytes_of(text)
