@@ -21,6 +21,7 @@ HOLDS = (  # what a wheel must bring along, by how the names end
     "pixelward/nets/zfnet64.md",
     "pixelward/web/templates/unit.html",
     "pixelward/web/static/pixelward.css",
+    "pixelward/web/static/layer.js",
 )
 
 # Run in the clean environment: the network is there, and is the installed one; pictures of blobs in many colours.
