@@ -136,5 +136,24 @@ def test_amounts_of_memory_are_read_as_they_are_written():
     assert [bytes_of(text) for text in ("4G", "500M", "2.5g", "1024")] == [4 << 30, 500 << 20, 5 << 29, 1024]
     assert [amount(number) for number in (512, 5 << 29, 500 << 20)] == ["512B", "2.5G", "500M"]
     for text in ("", "G", "0", "-1G", "much"):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="is no amount of memory; write it as 4G or 500M"):
             bytes_of(text)
+
+
+def test_the_command_line_says_one_line_and_nothing_of_how_it_measures(tmp_path):
+    source = pictures(tmp_path / "3.zip", 3)
+    command = [
+        sys.executable,
+        "-c",
+        "from pixelward.cli import app; app()",
+        "scan",
+        "zfnet64",
+        str(source),
+        "-o",
+        str(tmp_path / "atlas"),
+    ]
+    done = subprocess.run([*command, "--memory", "1M"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("given: memory 1M, of which ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -105,6 +106,9 @@ def main(
     ] = False,
 ) -> None:
     """See what every unit of your convolutional network has learnt, on your own pictures."""
+    # The profiler of torch, by which `--memory` measures, else talks on standard error.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 @app.command()

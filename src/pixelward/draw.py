@@ -1,7 +1,9 @@
 """Atlas + network + pictures -> drawings: the projections and patches of every hit, as sheets.
 
-Each picture runs through the network once for a group of layers, and all hits that chose it go down together, each in
-its own window. Values are compared with those of the scan, so that no drawing shows another picture than was scanned.
+Each picture runs through the network once at most for a group of layers, only as far as its hits need it, and all hits
+that chose it go down together, each in its own window. Files are held to the hashes of the scan, and values to the
+scan's where the network runs as far (for the first picture of a group, at least), so that no drawing shows another
+picture than was scanned.
 """
 
 from __future__ import annotations

@@ -52,11 +52,6 @@ class Unpool(StrEnum):
     CENTRE = "centre"
 
 
-def memory_of(text: str) -> int:
-    """Bytes of an amount of memory, as in 4G or 500M."""
-    return bytes_of(text)
-
-
 OF_NETWORK = "Network"  # the panel of the help that these options stand in
 ModelName = Annotated[
     str,
@@ -69,7 +64,7 @@ ModelName = Annotated[
 Memory = Annotated[
     int | None,
     typer.Option(
-        "--memory", parser=memory_of, metavar="AMOUNT", help="Take no more than this, as 4G.", show_default="no bound"
+        "--memory", parser=bytes_of, metavar="AMOUNT", help="Take no more than this, as 4G.", show_default="no bound"
     ),
 ]
 AtlasFolder = Annotated[

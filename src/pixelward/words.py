@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 
 def counted(number: int, thing: str) -> str:
@@ -38,7 +39,8 @@ def bytes_of(text: str) -> int:
     """`4G`, `500M`, `2.5g` -> bytes. Raises ValueError for anything else, and for nothing."""
     unit = text[-1:].upper()
     factor = 1024 ** _UNITS.index(unit) if unit in _UNITS else 1
-    number = round(float(text[:-1] if unit in _UNITS else text) * factor)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    with suppress(ValueError, OverflowError):
+        number = round(float(text[:-1] if unit in _UNITS else text) * factor)
+        if number >= 1:
+            return number
+    raise ValueError(f"{text!r} is no amount of memory; write it as 4G or 500M")
