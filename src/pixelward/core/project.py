@@ -39,6 +39,7 @@ def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, 
 
 def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None) -> Tensor:
     signals = {value: signal}
+    summed: set[int] = set()  # whose signals are sums made here, so that nobody else holds them
     for crossing in crossed:
         step = crossing.step
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
@@ -56,7 +57,13 @@ def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tenso
                 part = with_margins(part, step.widening[index], plan.values[number].axes or MAPS)
                 if number in plan.inside:
                     part = part * plan.inside[number]
-            signals[number] = signals[number] + part if number in signals else part
+            if number in summed:
+                signals[number] += part
+            elif number in signals:
+                signals[number] = signals[number] + part
+                summed.add(number)
+            else:
+                signals[number] = part
     if 0 in signals:
         return signals[0]
     return signal.new_zeros(len(signal), *plan.values[0].shape[1:])

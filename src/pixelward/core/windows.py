@@ -16,6 +16,7 @@ from torch import Tensor
 from pixelward.core.fields import Extent
 from pixelward.core.path import Crossing
 from pixelward.core.plan import Axes, Geometry, Margins, Plan, Step, Value
+from pixelward.core.rules import sends_inside
 
 Starts = tuple[Tensor, Tensor]  # first row and first column of every hit's window, (n,) int64 each; may be negative
 
@@ -53,10 +54,13 @@ def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictu
 def _spread(plan: Plan, path: Sequence[Crossing]) -> set[int]:
     """The values at which signals may arrive outside of their maps: below steps that spread them, or pad the map.
 
-    What looks at its own place only, of a map of the same size, leaves nothing where nothing was.
+    What looks at its own place only, of a map of the same size, leaves nothing where nothing was; and no pool has its
+    maximum outside of the map.
     """
     spread: set[int] = set()
     for crossing in path:
+        if sends_inside(crossing.rule):
+            continue
         above = {plan.values[number].map for number in crossing.step.outputs if number is not None}
         for number, sent in zip(crossing.step.inputs, crossing.sent, strict=True):
             if number is not None and sent is not None:
