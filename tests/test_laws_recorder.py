@@ -134,7 +134,14 @@ def test_the_transpose_of_a_convolution_is_torchs(kernel, stride, dilation, grou
     assume(whole.shape[2] + top + bottom > 0 and whole.shape[3] + left + right > 0)
     assume(-min(top, bottom) < whole.shape[2] and -min(left, right) < whole.shape[3])
     step = Step(
-        rules.CONVOLUTION, "conv2d", "", (0,), (1,), (None,), (None,), geometry=Geometry(kernel, stride, (0, 0), dilation)
+        rules.CONVOLUTION,
+        "conv2d",
+        "",
+        (0,),
+        (1,),
+        (None,),
+        (None,),
+        geometry=Geometry(kernel, stride, (0, 0), dilation),
     )
     step = replace(step, weight=weight, groups=groups, margins=margins)
     lying = signal.contiguous(memory_format=torch.channels_last) if last else signal

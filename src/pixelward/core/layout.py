@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-3  # of the largest number: between two ways of one pass
+
 
 def laid_out(maps: Tensor) -> Tensor:
     """Maps, (N, C, H, W), lying as is best for the device; the same numbers and shape."""
@@ -20,3 +22,16 @@ def nothing(signal: Tensor, shape: Sequence[int]) -> Tensor:
     best = signal.dim() == 4 and signal.device.type == "cpu"
     layout = torch.channels_last if best else torch.contiguous_format
     return torch.empty(tuple(shape), dtype=signal.dtype, device=signal.device, memory_format=layout).zero_()
+
+
+def rows(tensor: Tensor, numbers: Tensor) -> Tensor:
+    """`tensor[numbers]`, (n, ...), lying as the tensor does: whole rows are copied, where indexing copies numbers."""
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1).index_select(0, numbers).permute(0, 3, 1, 2)
+    return tensor.index_select(0, numbers)
+
+
+def is_close(one: Tensor, other: Tensor) -> bool:
+    """Whether two ways of one pass gave the same, but for rounding; half precision rounds more."""
+    rounding = max(ROUNDING, 8 * torch.finfo(one.dtype).eps) if one.is_floating_point() else 0.0
+    return torch.allclose(one, other, rtol=rounding, atol=rounding * float(one.abs().max()), equal_nan=True)

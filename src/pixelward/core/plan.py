@@ -155,11 +155,13 @@ class Step:
 class Plan:
     """Steps in the order of the way up. Value 0 is the picture.
 
+    pictures: of how many its steps recorded something; shapes may be those of one.
     inside: for windows only, by value: bool, broadcasting over its signals, False where the window leaves the map.
     """
 
     values: tuple[Value, ...]
     steps: tuple[Step, ...]
+    pictures: int = 1
     inside: Mapping[int, Tensor] = field(default_factory=dict)
 
     def below(self, value: int) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
-from pixelward.core.path import Crossing, calls_nodes, path, reaches
+from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
 from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, resolve
@@ -193,6 +193,7 @@ def project_hits(
     rows = torch.arange(len(channels), device=activations.device)
     crossed = path(plan, target.value, rules)
     boxes = _windows(plan, target.value, crossed)
+    front = in_front(plan, target.value, crossed)
     with torch.no_grad():
         if boxes is not None:
             windows = cut(plan, crossed, boxes, pictures, positions)
@@ -202,11 +203,16 @@ def project_hits(
             return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
         if len(activations) > 1 and calls_nodes(crossed):
             raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-        plan = of_pictures(plan, crossed, pictures)
-        crossed = _along(crossed, plan)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
-        down = _follow_all(plan, crossed, target.value, target.laid_out(signal))
+        signal = target.laid_out(signal)
+        # Where the pictures do not stay in front, hits cannot go down side by side.
+        together = [slice(None)] if front else [slice(row, row + 1) for row in range(len(channels))]
+        parts = []
+        for some in together:
+            own = of_pictures(plan, crossed, pictures[some])
+            parts.append(_follow_all(own, _along(crossed, own), target.value, signal[some]))
+        down = torch.cat(parts)
         return down, [Box(0, 0, height, width)] * len(channels)
 
 
@@ -214,6 +220,8 @@ def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int
     """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
     boxes = reaches(plan, value, crossed)
     if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
+        return None
+    if not in_front(plan, value, crossed):
         return None
     height, width = plan.values[0].shape[2:]
     first = boxes[0].box((0, 0), (height, width))

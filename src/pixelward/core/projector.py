@@ -64,6 +64,7 @@ class Projector:
         self._net, self._addresses, self._table = net, list(addresses), table
         self._half = None if memory is None else memory / 2  # for the way up; the other for the way down
         self._recorder: Recorder | None = None
+        self._shape: torch.Size | None = None  # of the pictures that it serves
         self._pictures = PICTURES
         self._hits: dict[str, int] = {}  # that go down at once, by layer
 
@@ -73,7 +74,8 @@ class Projector:
         if not asked:
             return
         traced = None
-        if self._recorder is None:
+        if self._recorder is None or self._shape != pictures.shape[1:]:
+            self._shape, self._hits = pictures.shape[1:], {}
             traced = min(int(chosen.pictures.min()) for chosen in asked.values())
             self._recorder = self._begun(pictures[traced : traced + 1])
         for start in range(0, len(pictures), self._pictures):
