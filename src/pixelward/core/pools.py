@@ -42,7 +42,7 @@ def max_pool(node: Node, step: Step) -> Fields:
 def adaptive_max_pool(node: Node, step: Step) -> Fields:
     """Where the output divides the map it is a plain pool; elsewhere windows differ in size and overlap."""
     indices = node._saved_result1
-    axes = len(step.made) - 2
+    axes = 3 if "3D" in node.name() else 2  # also of a tensor without an axis for pictures
     sizes, made = (step.input_shapes[0] or ())[-axes:], step.made[-axes:]
     geometry = _dividing(sizes, made)
     if geometry is not None:

@@ -32,7 +32,7 @@ def added(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
     starts = torch.arange(rows)[:, None] * (geometry.stride[0] * width) + torch.arange(columns) * geometry.stride[1]
     # Flat places in a footprint with its channels last.
     first = starts[:, :, None] * channels + torch.arange(channels)
-    index = (offsets * channels).take(places.permute(0, 2, 3, 1).long()).add_(first)
+    index = (offsets * channels).take(places.permute(0, 2, 3, 1).long()) + first
     sent = laid_out(signal).permute(0, 2, 3, 1).flatten(1)
     down = signal.new_zeros(len(signal), height * width * channels)
     down.scatter_add_(1, index.flatten(1).expand(sent.shape), sent)
