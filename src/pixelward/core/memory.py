@@ -52,7 +52,7 @@ def taken(run: Callable[[], object], device: torch.device) -> int:
 
 def at_once(left: float, one: int, most: int) -> int:
     """How many things of `one` byte count go into `left` bytes: a power of two, 1 to `most`; so few sizes are met."""
-    fitting = max(1, min(most, int(left / max(one, 1))))
+    fitting = int(max(1, min(most, left / max(one, 1))))
     return 1 << (fitting.bit_length() - 1)
 
 

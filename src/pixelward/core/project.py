@@ -181,7 +181,8 @@ def project_hits(
 
     channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns the
     signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as
-    large. A plan of several pictures must call no nodes (`calls_nodes`).
+    large, and where the axis of the pictures is not the first. A plan that was traced of several pictures must call no
+    nodes (`calls_nodes`); a recorder's knows itself which serve all.
     """
     if target.unclear is not None:
         raise target.unclear
