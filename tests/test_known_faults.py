@@ -449,3 +449,15 @@ def test_a_linear_layer_behind_maps_that_could_not_be_followed_is_refused_by_pro
 
     with pytest.raises(pw.PixelwardError, match=r"layer 'lin' of shape \(6, 6, 5\), with its channels last"):
         pw.project(Tokens(), torch.randn(2, 8, 8), layer="lin", channel=1)
+
+
+def test_a_pool_over_channels_rows_and_columns():
+    """Maps given to a pool of volumes, whose places are counted over the channels too."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool3d((2, 3, 3)), nn.Conv2d(2, 5, 2)).double()
+    picture = torch.randn(3, 8, 8, dtype=torch.float64)
+    found = pw.project(net, picture, layer="2", channel=1, position=(0, 0))
+    leaf = picture[None].requires_grad_()
+    value = net(leaf)[0, 1, 0, 0]
+    (gradient,) = torch.autograd.grad(value, leaf)
+    assert difference(found.signal, (value * gradient[0]).detach()) < 1e-12

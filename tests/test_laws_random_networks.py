@@ -107,6 +107,7 @@ def test_the_number_of_threads_changes_rounding_only(drawn):
 def test_windows_equal_whole_pictures_and_batches_single_ones(drawn, data):
     """project_hits on a plan of two pictures, in windows where it can, against project_units on each."""
     plan, target = traced(drawn)
+    assume(target.unclear is None)  # rows and columns that changed places are refused
     channels, *size = target.activations.shape[1:]
     places = list(itertools.product(range(channels), *(range(s) for s in size)))
     chosen = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=4))

@@ -99,7 +99,7 @@ def test_a_bound_makes_the_batches_of_a_scan_smaller_and_changes_no_hit(tmp_path
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     bound = pw.scan(net, source, tmp_path / "bound", memory=MEGABYTE)
     assert sizes[-1] < 32
-    assert set(sizes[3:]) == {sizes[-1]}  # after those that were tried on the way
+    assert set(sizes) <= {1, sizes[-1]}  # single ones were tried on the way
     for record in free.layers:
         one, other = free.units(record), bound.units(record)
         assert np.array_equal(one.picture, other.picture)

@@ -106,8 +106,7 @@ def main(
     ] = False,
 ) -> None:
     """See what every unit of your convolutional network has learnt, on your own pictures."""
-    # The profiler of torch, by which `--memory` measures, else talks on standard error.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    # The profiler of torch, by which `--memory` measures, else warns on standard error.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 

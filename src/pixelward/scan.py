@@ -24,8 +24,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
-from pixelward.core.layers import Layer, find_layers, observe
+from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
+from pixelward.core.layout import laid_out
 from pixelward.core.memory import at_once, left_of, taken
 from pixelward.core.passage import unwrapped
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
@@ -196,6 +197,7 @@ class _Run:
         self._net, self._layers, self._draft = net, layers, draft
         self._batch, self._tiles, self._tell = batch, tiles, tell
         self._like = _like(net)
+        self._may_turn: bool | None = None  # whether pictures may lie as is fastest; found out by the first
         self.strongest = [Strongest(layer.channels, k, self._like.device) for layer in layers]
         self._apart = [
             Apart(each, layer.field, (tiles[0], tiles[0])) if tiles else None
@@ -251,7 +253,10 @@ class _Run:
                 if apart and items[piece.stop - 1].last:
                     apart.settle()
 
-        observe(self._net, self._moved(torch.cat([pixels, padding])), self._layers, visit)
+        batch = self._moved(torch.cat([pixels, padding]))
+        if self._may_turn is None:
+            self._may_turn = shows_the_same(self._net, batch[:1], laid_out(batch[:1]), self._layers)
+        observe(self._net, laid_out(batch) if self._may_turn else batch, self._layers, visit)
 
     def _moved(self, pixels: Tensor) -> Tensor:
         """A batch where the network is; to a GPU while the processor goes on."""

@@ -162,7 +162,7 @@ def read(targets: Sequence[Edge], picture: Node, notes: Notes) -> tuple[Plan, di
                 next_step="use checkpoint(..., use_reentrant=False)",
             )
         steps.append(step)
-    return Plan(tuple(values), tuple(steps)), numbers
+    return Plan(tuple(values), tuple(steps), values[0].shape[0]), numbers
 
 
 def _dependent(targets: Sequence[Edge], picture: Node) -> set[Node]:

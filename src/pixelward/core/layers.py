@@ -16,6 +16,7 @@ from pixelward.core.edges import Edge
 from pixelward.core.fields import Extent, field_of
 from pixelward.core.functions import function_name
 from pixelward.core.graph import read
+from pixelward.core.layout import is_close
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import crossings, judge, reaches
 from pixelward.core.sentinel import Counts
@@ -260,6 +261,31 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
             allowed="networks that take the same way for every picture",
             next_step="choose layers that always run",
         )
+
+
+def shows_the_same(net: nn.Module, picture: Tensor, other: Tensor, layers: Sequence[Layer]) -> bool:
+    """Whether the layers show the same of a picture, (1, C, H, W), that lies in another way, but for rounding.
+
+    Operations do not look at how a tensor lies, but for a few (`view` fails, `as_strided` reads other numbers).
+    """
+    if other is picture:
+        return False
+    shown: list[Tensor | None] = [None] * len(layers)
+    same: list[bool] = []
+
+    def keep(index: int, tensor: Tensor) -> None:
+        shown[index] = tensor.clone()
+
+    def compare(index: int, tensor: Tensor) -> None:
+        first = shown[index]
+        same.append(first is not None and is_close(tensor, first))
+
+    observe(net, picture, layers, keep)
+    try:
+        observe(net, other, layers, compare)
+    except PixelwardError:
+        return False
+    return all(same)
 
 
 class _Functions(TorchFunctionMode):

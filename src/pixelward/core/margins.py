@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelward.core.layout import nothing
 from pixelward.core.plan import MAPS, Axes, Geometry, Margins
 
 
@@ -13,6 +14,8 @@ def with_margins(signal: Tensor, margins: Margins, axes: Axes) -> Tensor:
     if not any(margins):
         return signal
     top, bottom, left, right = margins
+    if axes == MAPS and signal.dim() == 4 and max(margins) <= 0:  # a part of what is there, without a copy
+        return signal[:, :, -top : signal.shape[2] + bottom, -left : signal.shape[3] + right]
     if axes == MAPS and signal.dim() == 4:
         return F.pad(signal, (left, right, top, bottom))
     pads = [0] * (2 * signal.dim())
@@ -30,6 +33,6 @@ def stretched(signal: Tensor, geometry: Geometry, axes: Axes) -> Tensor:
     for axis, stride in zip(axes, geometry.stride, strict=True):
         shape[axis] = (shape[axis] - 1) * stride + 1
         index[axis] = slice(None, None, stride)
-    down = signal.new_zeros(shape)
+    down = nothing(signal, shape)
     down[tuple(index)] = signal
     return down

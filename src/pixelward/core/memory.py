@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,14 +22,8 @@ def in_use(device: torch.device) -> int:
         return torch.cuda.memory_reserved(device)
     with suppress(OSError):  # as Linux tells it
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * _page_size()
+        return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
-
-
-def _page_size() -> int:
-    import resource
-
-    return resource.getpagesize()
 
 
 def taken(run: Callable[[], object], device: torch.device) -> int:
@@ -38,6 +33,13 @@ def taken(run: Callable[[], object], device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return torch.cuda.max_memory_allocated(device) - before
+    if torch.autograd.profiler._is_profiler_enabled:  # torch has one for all, and would end the user's
+        raise PixelwardError(
+            given="a bound on memory while torch's profiler runs, which is what measures memory here",
+            allowed="one of both",
+            next_step="leave memory away, or profile without it",
+        )
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it tells standard error that it began and ended
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         run()
     now = most = 0
@@ -50,7 +52,7 @@ def taken(run: Callable[[], object], device: torch.device) -> int:
 
 def at_once(left: float, one: int, most: int) -> int:
     """How many things of `one` byte count go into `left` bytes: a power of two, 1 to `most`; so few sizes are met."""
-    fitting = max(1, min(most, int(left / max(one, 1))))
+    fitting = int(max(1, min(most, left / max(one, 1))))
     return 1 << (fitting.bit_length() - 1)
 
 

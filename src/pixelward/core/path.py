@@ -107,6 +107,14 @@ def reaches(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int,
     return extents(plan, value, [crossing.step for crossing in crossed], lambda step: geometries[id(step)])
 
 
+def in_front(plan: Plan, value: int, crossed: Sequence[Crossing]) -> bool:
+    """Whether the axis of the pictures is the first of every tensor on a path that starts at `value`."""
+    below = (number for crossing in crossed for number in crossing.step.inputs if number is not None)
+    count = plan.values[0].shape[0]
+    met = [plan.values[number] for number in (value, *below)]
+    return all(each.pictures == 0 and each.shape[:1] == (count,) for each in met)
+
+
 def calls_nodes(crossed: Sequence[Crossing]) -> bool:
     """Whether autograd's nodes, which know whole maps of all pictures only, are called on a path."""
     return any(needs_node(crossing.step, crossing.rule) for crossing in crossed)

@@ -89,7 +89,7 @@ class Step:
     margins: (top, bottom, left, right) samples to add to the footprint of the output to get the input map; negative
     ones cut. Zero in a window.
     widening: for windows only, per input, the margins from what arrives there to the window of the input value.
-    weight, groups: of a convolution, as torch keeps them.
+    weight, groups: of a convolution, as torch keeps them. forms: other forms of the weight (`kept_form`).
     switches: of a max-pool with a geometry, (N, C, h, w) int: which place of its window held the maximum, in row-major
     order; of another, flat places in the input map. middles: likewise, the window's middle place.
     winners: of a maximum, per input, bool and shaped like it: True where it held the maximum.
@@ -137,6 +137,13 @@ class Step:
     reason: str | None = None
     refusal: str | None = None
     unfit: str | None = None
+    forms: dict[str, Tensor] = field(default_factory=dict)
+
+    def kept_form(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Another form of the weight, made once for this step and all that are cut from it."""
+        if name not in self.forms:
+            self.forms[name] = make()
+        return self.forms[name]
 
     @property
     def made(self) -> tuple[int, ...]:
@@ -148,11 +155,13 @@ class Step:
 class Plan:
     """Steps in the order of the way up. Value 0 is the picture.
 
+    pictures: of how many its steps recorded something; shapes may be those of one.
     inside: for windows only, by value: bool, broadcasting over its signals, False where the window leaves the map.
     """
 
     values: tuple[Value, ...]
     steps: tuple[Step, ...]
+    pictures: int = 1
     inside: Mapping[int, Tensor] = field(default_factory=dict)
 
     def below(self, value: int) -> Iterator[Step]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelward.core import arrangements, rules
+from pixelward.core.layout import laid_out
 from pixelward.core.moves import without
 from pixelward.core.plan import MAPS, Axes, Geometry, Step
 from pixelward.core.readers import MIXES, Fields, Node, axis_of, mixes, signed, windowed
@@ -41,7 +42,7 @@ def max_pool(node: Node, step: Step) -> Fields:
 def adaptive_max_pool(node: Node, step: Step) -> Fields:
     """Where the output divides the map it is a plain pool; elsewhere windows differ in size and overlap."""
     indices = node._saved_result1
-    axes = len(step.made) - 2
+    axes = 3 if "3D" in node.name() else 2  # also of a tensor without an axis for pictures
     sizes, made = (step.input_shapes[0] or ())[-axes:], step.made[-axes:]
     geometry = _dividing(sizes, made)
     if geometry is not None:
@@ -77,12 +78,16 @@ def _flat(indices: Tensor, places: Sequence[Tensor], sizes: Sequence[int], step:
 def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
     """Flat places in the input map -> places in each window, counted row by row; and the windows' middles."""
     sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    # Place r, c of a map counts r * high + c * wide, whatever its window begins with: the difference is the place.
+    wide, high = geometry.dilation[0], geometry.kernel[1] * geometry.dilation[1]
+    counts = _counted(torch.arange(sizes[0]), torch.arange(sizes[1]), high, wide)
     rows, columns = (
-        torch.arange(out, device=indices.device) * stride - padding
+        torch.arange(out) * stride - padding
         for out, stride, padding in zip(made, geometry.stride, geometry.padding, strict=True)
     )
-    row = (indices // sizes[1] - rows[:, None]) // geometry.dilation[0]
-    column = (indices % sizes[1] - columns) // geometry.dilation[1]
+    places = counts.to(indices.device).take(indices) - _counted(rows, columns, high, wide).to(indices.device)
+    if wide * geometry.dilation[1] > 1:
+        places //= wide * geometry.dilation[1]
     middle = [
         _middles(size, out, *of_axis)
         for size, out, *of_axis in zip(
@@ -91,9 +96,13 @@ def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
     ]
     middles = (middle[0][:, None] * geometry.kernel[1] + middle[1])[None, None]
     return {
-        "switches": _small(row * geometry.kernel[1] + column, geometry),
+        "switches": laid_out(_small(places, geometry)),
         "middles": _small(middles, geometry).to(indices.device),
     }
+
+
+def _counted(rows: Tensor, columns: Tensor, high: int, wide: int) -> Tensor:
+    return (rows[:, None] * high + columns * wide).to(torch.int32)
 
 
 def _small(places: Tensor, geometry: Geometry) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -19,10 +20,14 @@ def full_precision() -> Iterator[None]:
     if not has_gpu():
         yield
         return
-    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, products.allow_tf32
-    cudnn.allow_tf32 = products.allow_tf32 = False
+    # Of torch's two ways to say it only this one: read after the other was used, `allow_tf32` raises.
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    settings: list[Any] = [cuda.matmul, cudnn.conv, cudnn.rnn]  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
     try:
         yield
     finally:
-        cudnn.allow_tf32, products.allow_tf32 = before
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision

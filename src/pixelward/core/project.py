@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
-from pixelward.core.path import Crossing, calls_nodes, path, reaches
+from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
 from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, resolve
@@ -39,6 +39,7 @@ def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, 
 
 def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None) -> Tensor:
     signals = {value: signal}
+    summed: set[int] = set()  # whose signals are sums made here, so that nobody else holds them
     for crossing in crossed:
         step = crossing.step
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
@@ -56,7 +57,13 @@ def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tenso
                 part = with_margins(part, step.widening[index], plan.values[number].axes or MAPS)
                 if number in plan.inside:
                     part = part * plan.inside[number]
-            signals[number] = signals[number] + part if number in signals else part
+            if number in summed:
+                signals[number] += part
+            elif number in signals:
+                signals[number] = signals[number] + part
+                summed.add(number)
+            else:
+                signals[number] = part
     if 0 in signals:
         return signals[0]
     return signal.new_zeros(len(signal), *plan.values[0].shape[1:])
@@ -174,7 +181,8 @@ def project_hits(
 
     channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns the
     signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as
-    large. A plan of several pictures must call no nodes (`calls_nodes`).
+    large, and where the axis of the pictures is not the first. A plan that was traced of several pictures must call no
+    nodes (`calls_nodes`); a recorder's knows itself which serve all.
     """
     if target.unclear is not None:
         raise target.unclear
@@ -186,6 +194,7 @@ def project_hits(
     rows = torch.arange(len(channels), device=activations.device)
     crossed = path(plan, target.value, rules)
     boxes = _windows(plan, target.value, crossed)
+    front = in_front(plan, target.value, crossed)
     with torch.no_grad():
         if boxes is not None:
             windows = cut(plan, crossed, boxes, pictures, positions)
@@ -195,11 +204,16 @@ def project_hits(
             return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
         if len(activations) > 1 and calls_nodes(crossed):
             raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-        plan = of_pictures(plan, crossed, pictures)
-        crossed = _along(crossed, plan)
         signal = activations.new_zeros(len(channels), *activations.shape[1:])
         signal[(rows, *place)] = seeds
-        down = _follow_all(plan, crossed, target.value, target.laid_out(signal))
+        signal = target.laid_out(signal)
+        # Where the pictures do not stay in front, hits cannot go down side by side.
+        together = [slice(None)] if front else [slice(row, row + 1) for row in range(len(channels))]
+        parts = []
+        for some in together:
+            own = of_pictures(plan, crossed, pictures[some])
+            parts.append(_follow_all(own, _along(crossed, own), target.value, signal[some]))
+        down = torch.cat(parts)
         return down, [Box(0, 0, height, width)] * len(channels)
 
 
@@ -207,6 +221,8 @@ def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int
     """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
     boxes = reaches(plan, value, crossed)
     if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
+        return None
+    if not in_front(plan, value, crossed):
         return None
     height, width = plan.values[0].shape[2:]
     first = boxes[0].box((0, 0), (height, width))

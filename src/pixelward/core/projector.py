@@ -64,6 +64,7 @@ class Projector:
         self._net, self._addresses, self._table = net, list(addresses), table
         self._half = None if memory is None else memory / 2  # for the way up; the other for the way down
         self._recorder: Recorder | None = None
+        self._shape: torch.Size | None = None  # of the pictures that it serves
         self._pictures = PICTURES
         self._hits: dict[str, int] = {}  # that go down at once, by layer
 
@@ -73,7 +74,8 @@ class Projector:
         if not asked:
             return
         traced = None
-        if self._recorder is None:
+        if self._recorder is None or self._shape != pictures.shape[1:]:
+            self._shape, self._hits = pictures.shape[1:], {}
             traced = min(int(chosen.pictures.min()) for chosen in asked.values())
             self._recorder = self._begun(pictures[traced : traced + 1])
         for start in range(0, len(pictures), self._pictures):
@@ -83,7 +85,8 @@ class Projector:
             own = {a: chosen._replace(pictures=chosen.pictures - start) for a, chosen in own.items()}
             if not own:
                 continue
-            plan, targets, known = *self._plan(pictures[start:stop]), None if traced is None else traced - start
+            plan, targets = self._plan(self._recorder, pictures[start:stop])
+            known = None if traced is None else traced - start
             for sent in self._down(plan, targets, own, 0 if self._recorder.needs_all else known):
                 yield sent._replace(rows=rows[sent.address][sent.rows])
 
@@ -97,10 +100,9 @@ class Projector:
             self._pictures = at_once(self._half, one, PICTURES)
         return recorder
 
-    def _plan(self, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
-        assert self._recorder is not None
-        if not self._recorder.needs_all:
-            return self._recorder.plan(pictures), self._recorder.targets
+    def _plan(self, recorder: Recorder, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
+        if not recorder.needs_all:
+            return recorder.plan(pictures), recorder.targets
         traced = trace(self._net, pictures, self._addresses, self._table)
         return traced.plan, traced.targets
 

@@ -15,21 +15,25 @@ from pixelward.core import rules
 from pixelward.core.addresses import Address
 from pixelward.core.edges import Edge
 from pixelward.core.graph import read
+from pixelward.core.layout import is_close, laid_out
 from pixelward.core.passage import Done
 from pixelward.core.path import Crossing, path
 from pixelward.core.plan import Plan, Step
-from pixelward.core.rules import RuleSet, needs_node
+from pixelward.core.rules import RuleSet, needs_node, rule_for
 from pixelward.core.trace import Pass, trace
 from pixelward.errors import PixelwardError
 
-# Kinds whose factors are a network's own numbers, the same for every picture.
+# Kinds of steps that treat a signal alike for every picture.
 _LINEAR = frozenset(
     {
         *(rules.CONVOLUTION, rules.PADDING, rules.AVERAGE_POOL, rules.LINEAR, rules.CONCATENATION),
         *(rules.ADDITION, rules.IDENTITY, rules.BATCH_NORM),
     }
 )
+# Kinds whose factors are a network's own numbers, the same for every picture.
 _CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE, rules.AVERAGE_POOL, rules.RECTIFIER, rules.ACTIVATION})
+
+TIES = 1e-2  # the share of places that two ways of one pass may choose in another way, being equal within rounding
 
 
 class Recorder:
@@ -53,7 +57,11 @@ class Recorder:
             for (at, _), number in zip(recorded, numbers, strict=True)
             if number in traced.addresses
         }
-        self.needs_all = len(self._places) < len(recorded) or not all(_serves_all(each) for each in called)
+        apart = len(self._places) == len(recorded) and all(_has_pictures_in_front(step) for _, step in recorded)
+        self.needs_all = not apart or not all(_serves_all(each) for each in called)
+        turned = laid_out(picture)
+        may = turned is not picture and bool(self._places) and not self.needs_all
+        self._may_turn = may and self._records_the_same(traced.plan, turned)
 
     def plan(self, pictures: Tensor) -> Plan:
         """The plan for a batch, (N, C, H, W); its nodes are those of the first picture. Not where `needs_all`."""
@@ -61,6 +69,20 @@ class Recorder:
             raise LookupError("what these layers need of a picture cannot be recorded apart")
         if not self._places:
             return self._plan
+        return self._recorded(laid_out(pictures) if self._may_turn else pictures)
+
+    def _records_the_same(self, plan: Plan, picture: Tensor) -> bool:
+        """Whether the network records the same of its first picture where that lies as is fastest.
+
+        Operations do not look at how a tensor lies, but for a few (`view` fails, `as_strided` reads other numbers).
+        """
+        try:
+            other = self._recorded(picture)
+        except PixelwardError:
+            return False
+        return all(_is_close(plan.steps[at], other.steps[at]) for at in self._places.values())
+
+    def _recorded(self, pictures: Tensor) -> Plan:
         found: dict[Address, Edge] = {}
 
         def see(address: Address, tensor: Tensor) -> None:
@@ -73,11 +95,14 @@ class Recorder:
             forward.run(see)
             plan, numbers = read(list(found.values()), forward.picture, forward.notes())
         makers = {number: step for step in plan.steps for number in step.outputs if number is not None}
+        for step in plan.steps:
+            if step.unfit is not None:  # as a mean over the pictures, which one alone does not show
+                rule_for(step, self._table)
         steps = list(self._plan.steps)
         for address, at in self._places.items():
             made = makers.get(numbers.get(found.get(address)))  # type: ignore[arg-type]
             steps[at] = _renewed(steps[at], made, address)
-        return replace(self._plan, steps=tuple(steps))
+        return replace(self._plan, steps=tuple(steps), pictures=len(pictures))
 
 
 def _is_recorded(step: Step) -> bool:
@@ -87,6 +112,19 @@ def _is_recorded(step: Step) -> bool:
         or step.winners is not None
         or (step.factors is not None and len(step.factors) > 0 and step.kind not in _CONSTANT)
     )
+
+
+def _has_pictures_in_front(step: Step) -> bool:
+    return step.pictures == 0 and all(
+        axis == 0 for number, axis in zip(step.inputs, step.input_pictures, strict=True) if number is not None
+    )
+
+
+def _is_close(one: Step, other: Step) -> bool:
+    """Whether two passes recorded the same, but for rounding and what ties within it."""
+    picks = [(one.switches, other.switches), *zip(one.winners or (), other.winners or (), strict=True)]
+    chosen = all(a is None or b is None or float((a != b).float().mean()) <= TIES for a, b in picks)
+    return chosen and all(map(is_close, one.factors or (), other.factors or ()))
 
 
 def _serves_all(crossing: Crossing) -> bool:

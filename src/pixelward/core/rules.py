@@ -66,10 +66,9 @@ def _is_sent(step: Step, index: int) -> bool:
 
 def filter_down(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
     """The paper's filtering: transposed convolution with the layer's own weights, no bias, to the recorded size."""
-    geometry, weight = step.geometry, step.weight
-    if geometry is None or weight is None:
+    if step.geometry is None or step.weight is None:
         return autograd(signal, step)
-    return [with_margins(transposed(signal, weight, geometry, step.groups), step.margins, MAPS)]
+    return [transposed(signal, step)]
 
 
 def rectify(signal: Tensor, step: Step) -> Sequence[Tensor | None]:
@@ -273,12 +272,18 @@ _NODELESS: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
     }
 )
 _KEEPING: frozenset[Rule] = frozenset({scale, unchanged})
+_INSIDE: frozenset[Rule] = frozenset({unpool_sum, unpool_place, unpool_centre})
 
 
 def needs_node(step: Step, rule: Rule) -> bool:
     """Whether a rule has to call the step's node."""
     needed = _NODELESS.get(rule)
     return needed is None or (bool(needed) and all(getattr(step, name) is None for name in needed))
+
+
+def sends_inside(rule: Rule) -> bool:
+    """Whether a rule sends what lies on the map above to places of the map below only, none beside it."""
+    return rule in _INSIDE
 
 
 def sent(step: Step, rule: Rule) -> tuple[Geometry | None, ...]:

@@ -96,7 +96,7 @@ class Strongest:
 
         A picture may be given once only, in any order. Raises NotFiniteError, before anything has changed.
         """
-        flat, peaks = self.measure(maps)
+        maps, peaks = self.measure(maps)
         rows = self.beats(peaks, pictures).any(0).nonzero().squeeze(1)
         if not len(rows):
             return
@@ -110,24 +110,24 @@ class Strongest:
         kept = chosen.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)
         position = torch.where((chosen < self.k).unsqueeze(2), self.hits.position[rows].gather(1, kept), -1)
         row, slot = ((chosen >= self.k) & (picture >= 0)).nonzero(as_tuple=True)
-        position[row, slot] = places(flat, chosen[row, slot] - self.k, rows[row], _width(maps))
+        position[row, slot] = places(maps, chosen[row, slot] - self.k, rows[row])
         self._replace(rows, Hits(value, picture, position))
 
     def measure(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Count the pictures of `maps` in the statistics. Returns them as (N, C, h * w) and their maxima, (N, C)."""
-        flat = maps.to(torch.float32).reshape(*maps.shape[:2], -1)
+        """Count the pictures of `maps` in the statistics. Returns them as float32 and their maxima, (N, C)."""
+        maps = maps.to(torch.float32)
         # A sum over everything is one cheap pass and is not finite wherever a part of it is not.
-        if not flat.sum((1, 2)).isfinite().all():
-            broken = ~flat.isfinite().flatten(1).all(1)
+        if not maps.sum(tuple(range(1, maps.dim()))).isfinite().all():
+            broken = ~maps.isfinite().flatten(1).all(1)
             if broken.any():  # otherwise the sum itself overflowed
                 raise NotFiniteError(int(broken.nonzero()[0]))
-        peaks = flat.amax(2)
+        peaks = maps.amax((2, 3)) if maps.dim() == 4 else maps
         above = peaks > 0
         self.seen += len(peaks)
         self.positive += above.sum(0)
         self.histogram.T.scatter_add_(0, torch.bucketize(peaks, self._edges, right=True), above.to(torch.int64))
         self.maximum = torch.maximum(self.maximum, peaks.amax(0))
-        return flat, peaks
+        return maps, peaks
 
     def beats(self, peaks: Tensor, pictures: Tensor) -> Tensor:
         """Which maxima, (N, C), go before the last of the k strongest so far: booleans (N, C); never at or below 0."""
@@ -196,10 +196,10 @@ class Apart:
 
         tiles: (N, 4) float64 on the CPU: top, left, height, width in the photograph's own pixels.
         """
-        flat, peaks = self.strongest.measure(maps)
+        maps, peaks = self.strongest.measure(maps)
         # What does not beat the last of the hits so far can neither be kept nor stand in the way of one that is.
         row, channel = self.strongest.beats(peaks, pictures).nonzero(as_tuple=True)
-        position = places(flat, row, channel, _width(maps)).cpu()
+        position = places(maps, row, channel).cpu()
         tile = tiles[row.cpu()]
         found = (channel, peaks[row, channel], pictures[row])
         self._found.append((*(each.cpu() for each in found), position, self._boxes(position, tile)))
@@ -242,18 +242,16 @@ class Apart:
         return torch.stack([top, left, bottom, right], 1)
 
 
-def places(flat: Tensor, rows: Tensor, channels: Tensor, width: int) -> Tensor:
-    """Where the maps of `flat`, (N, C, h * w), at (rows, channels) have their maxima: (M, 2) int32, y and x.
+def places(maps: Tensor, rows: Tensor, channels: Tensor) -> Tensor:
+    """Where `maps`, (N, C, h, w) or (N, C), have their maxima at (rows, channels): (M, 2) int32, y and x.
 
     The first of equal ones in row-major order.
     """
+    maps = maps if maps.dim() == 4 else maps[:, :, None, None]
+    width = maps.shape[3]
     pieces = zip(torch.split(rows, _MAPS_AT_ONCE), torch.split(channels, _MAPS_AT_ONCE), strict=True)
-    place = torch.cat([flat[row, channel].argmax(1) for row, channel in pieces])
+    place = torch.cat([maps[row, channel].flatten(1).argmax(1) for row, channel in pieces])
     return torch.stack([place // width, place % width], 1).to(torch.int32)
-
-
-def _width(maps: Tensor) -> int:
-    return maps.shape[3] if maps.dim() == 4 else 1
 
 
 def _order(value: Tensor, picture: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pixelward.core.layout import laid_out
 from pixelward.core.plan import Geometry
 
 
@@ -19,7 +20,7 @@ def added(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
     """
     if signal.device.type != "cpu":  # elsewhere scattering adds in whatever order threads arrive
         return _place_by_place(signal, places, geometry, keep_larger=False)
-    rows, columns = signal.shape[2:]
+    channels, rows, columns = signal.shape[1:]
     height, width = geometry.footprint((rows, columns))
     offsets = torch.tensor(
         [
@@ -29,9 +30,13 @@ def added(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:
         ]
     )
     starts = torch.arange(rows)[:, None] * (geometry.stride[0] * width) + torch.arange(columns) * geometry.stride[1]
-    index = (offsets[places.long()] + starts).expand(signal.shape)
-    down = signal.new_zeros(*signal.shape[:2], height * width)
-    return down.scatter_add_(2, index.flatten(2), signal.flatten(2)).view(*signal.shape[:2], height, width)
+    # Flat places in a footprint with its channels last.
+    first = starts[:, :, None] * channels + torch.arange(channels)
+    index = (offsets * channels).take(places.permute(0, 2, 3, 1).long()) + first
+    sent = laid_out(signal).permute(0, 2, 3, 1).flatten(1)
+    down = signal.new_zeros(len(signal), height * width * channels)
+    down.scatter_add_(1, index.flatten(1).expand(sent.shape), sent)
+    return down.view(len(signal), height, width, channels).permute(0, 3, 1, 2)
 
 
 def placed(signal: Tensor, places: Tensor, geometry: Geometry) -> Tensor:

@@ -14,19 +14,26 @@ import torch
 from torch import Tensor
 
 from pixelward.core.fields import Extent
+from pixelward.core.layout import rows
 from pixelward.core.path import Crossing
 from pixelward.core.plan import Axes, Geometry, Margins, Plan, Step, Value
+from pixelward.core.rules import sends_inside
 
 Starts = tuple[Tensor, Tensor]  # first row and first column of every hit's window, (n,) int64 each; may be negative
 
 
 def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
-    """The plan along `path` for n signals on whole maps, signal i in picture `pictures[i]` of the batch."""
+    """The plan along `path` for n signals on whole maps, signal i in picture `pictures[i]` of the batch.
 
-    def chosen(tensor: Tensor) -> Tensor:
-        return tensor if tensor.dim() == 0 or len(tensor) == 1 else tensor[pictures]
+    A plan of one picture serves all as it is. In another, what is recorded has the pictures in front.
+    """
 
-    steps = (replace(_recorded(each.step, lambda tensor, axes: chosen(tensor)), node=each.step.node) for each in path)
+    def chosen(tensor: Tensor, axes: Axes | None) -> Tensor:
+        return rows(tensor, pictures) if tensor.dim() and len(tensor) == plan.pictures else tensor
+
+    steps = [crossing.step for crossing in path]
+    if plan.pictures > 1:
+        steps = [replace(_recorded(step, chosen), node=step.node) for step in steps]
     return Plan(plan.values, tuple(steps))
 
 
@@ -41,22 +48,25 @@ def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictu
     values = tuple(
         replace(value, shape=shapes[number]) if number in shapes else value for number, value in enumerate(plan.values)
     )
-    steps = tuple(_cut_step(crossing, boxes, starts, shapes, pictures) for crossing in path)
+    steps = tuple(_cut_step(crossing, boxes, starts, shapes, pictures, plan.pictures) for crossing in path)
     inside = {}
     for number in _spread(plan, path):
         mask = _inside(starts[number], shapes[number], plan.values[number])
         if mask is not None:
             inside[number] = mask
-    return Plan(values, steps, inside)
+    return Plan(values, steps, inside=inside)
 
 
 def _spread(plan: Plan, path: Sequence[Crossing]) -> set[int]:
     """The values at which signals may arrive outside of their maps: below steps that spread them, or pad the map.
 
-    What looks at its own place only, of a map of the same size, leaves nothing where nothing was.
+    What looks at its own place only, of a map of the same size, leaves nothing where nothing was; and no pool has its
+    maximum outside of the map.
     """
     spread: set[int] = set()
     for crossing in path:
+        if sends_inside(crossing.rule):
+            continue
         above = {plan.values[number].map for number in crossing.step.outputs if number is not None}
         for number, sent in zip(crossing.step.inputs, crossing.sent, strict=True):
             if number is not None and sent is not None:
@@ -108,6 +118,7 @@ def _cut_step(
     starts: Mapping[int, Starts],
     shapes: Mapping[int, tuple[int, ...]],
     pictures: Tensor,
+    pictures_in: int,
 ) -> Step:
     step = crossing.step
     output = next(number for number in step.outputs if number is not None and number in boxes)
@@ -118,13 +129,14 @@ def _cut_step(
         """The part of a recorded tensor under each hit's window; what is the same everywhere stays."""
         if tensor.dim() == 0 or axes is None:
             return tensor
+        apart = pictures_in > 1 and len(tensor) == pictures_in
         if tensor.shape[axes[0]] == tensor.shape[axes[1]] == 1:
-            return tensor if len(tensor) == 1 else tensor[pictures]
+            return tensor[pictures] if apart else tensor
         rows, columns = (
             (start[:, None] + torch.arange(size, device=start.device)).clamp(0, tensor.shape[axis] - 1)
             for start, size, axis in zip(starts[output], sizes, axes, strict=True)
         )
-        chosen = pictures if len(tensor) > 1 else torch.zeros_like(pictures)
+        chosen = pictures if apart else torch.zeros_like(pictures)
         in_front = tensor.movedim((0, *axes), (0, 1, 2))
         return in_front[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].movedim((0, 1, 2), (0, *axes))
 
