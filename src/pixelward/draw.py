@@ -51,7 +51,7 @@ from pixelward.pictures import (
     view_box,
 )
 from pixelward.pictures import fit as fit_tile
-from pixelward.scan import ahead, fingerprint
+from pixelward.scan import ahead, recognised
 from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
@@ -105,12 +105,7 @@ def draw(
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     table = resolve(rules, unpool)
-    if fingerprint(net) != atlas.network["sha256"]:
-        raise PixelwardError(
-            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
-            allowed="the network that was scanned, with the same weights",
-            next_step="name that network, or scan with this one into a new folder",
-        )
+    recognised(atlas, net)
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
