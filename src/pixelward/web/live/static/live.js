@@ -187,7 +187,7 @@
       const before = same && maps.find((each) => each.dataset.channel === chosen.channel);
       (before || maps[0])?.click();
     },
-    "of-unit": (root) => say(root.dataset.told),
+    "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
   };
 
   htmx.onLoad((root) => shows[root.classList?.[0]]?.(root));
