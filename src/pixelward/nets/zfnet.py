@@ -127,7 +127,7 @@ def zfnet64() -> nn.Sequential:
     net.load_state_dict(load_file(WEIGHTS))  # float16 in the file, widened as it is copied
     record = json.loads(WEIGHTS.with_suffix(".json").read_text("utf-8"))
     vars(net)["preprocess"] = record["preprocess"]
-    vars(net)["classes"] = tuple(record["classes"])
+    vars(net)["classes"] = tuple(record.get("classes", ()))
     return net
 
 
