@@ -193,6 +193,7 @@
       Object.assign(chosen, { layer: choice.layer.value, order: choice.order.value, scale: choice.scale.value });
       const maps = [...root.querySelectorAll("button")];
       const before = same && maps.find((each) => each.dataset.channel === chosen.channel);
+      if (before) root.querySelector(".maps").scrollTop = before.offsetTop - maps[0].offsetTop; // where they scroll
       (before || maps[0])?.click();
     },
     "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
