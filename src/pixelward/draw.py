@@ -51,7 +51,7 @@ from pixelward.pictures import (
     view_box,
 )
 from pixelward.pictures import fit as fit_tile
-from pixelward.scan import ahead, fingerprint
+from pixelward.scan import ahead, recognised
 from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
@@ -73,7 +73,7 @@ class _Chosen(NamedTuple):
     value: float
 
 
-class _Loaded(NamedTuple):
+class Loaded(NamedTuple):
     """A picture as the network takes it, (C, H, W), and as people see it."""
 
     id: int
@@ -105,12 +105,7 @@ def draw(
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     table = resolve(rules, unpool)
-    if fingerprint(net) != atlas.network["sha256"]:
-        raise PixelwardError(
-            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
-            allowed="the network that was scanned, with the same weights",
-            next_step="name that network, or scan with this one into a new folder",
-        )
+    recognised(atlas, net)
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
@@ -126,7 +121,7 @@ def draw(
                 ) from error
             note(without(list(refused), len(refused) + len(wanted) + len(done), error.given))
     if wanted or not done:
-        gallery = _Gallery(atlas, pictures)
+        gallery = Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
         room = _Room.of(memory, _device(net))
         groups = list(_groups(atlas, wanted, room.tiles))
@@ -226,7 +221,7 @@ def _draw_group(
     group: Sequence[LayerRecord],
     by_picture: dict[int, list[_Chosen]],
     thumbs: set[int],
-    gallery: _Gallery,
+    gallery: Gallery,
     table: RuleSet,
     memory: float | None,
     tell: Callable[[int], None],
@@ -254,7 +249,7 @@ def _draw_group(
 
 
 def _draw_batch(
-    batch: Sequence[_Loaded],
+    batch: Sequence[Loaded],
     chosen: Mapping[int, Sequence[tuple[int, _Chosen]]],
     projector: Projector,
     sheets: Mapping[int, _Sheets],
@@ -389,7 +384,7 @@ def _reduced(tile: Picture) -> Picture:
     return tile if max(tile.shape[:2]) <= CELL else np.asarray(fit_tile(tile, CELL))
 
 
-class _Gallery:
+class Gallery:
     """The scanned pictures, read again, and held to be the same files."""
 
     def __init__(self, atlas: Atlas, pictures: str | Path | None) -> None:
@@ -403,7 +398,7 @@ class _Gallery:
             (self._sources[source["name"]],) = open_sources([place], name=source["name"])
         self._last: tuple[tuple[str, str], Image.Image] | None = None
 
-    def load(self, row: PictureRow) -> _Loaded:
+    def load(self, row: PictureRow) -> Loaded:
         name = (row.source, row.name)
         if self._last is None or self._last[0] != name:
             data = self._sources[row.source].read(row.name)
@@ -420,7 +415,7 @@ class _Gallery:
         else:
             fitted = fit(image, self.preprocess, row.name)
         pixels = to_tensor(fitted, self.preprocess)
-        return _Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
+        return Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
 
 
 def _device(net: nn.Module) -> torch.device:

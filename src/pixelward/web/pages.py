@@ -58,10 +58,10 @@ class Tick:
     text: str
 
 
-def html(page: Page) -> str:
-    """The page as HTML."""
+def html(page: Page, live: bool = False) -> str:
+    """The page as HTML. live: whether pictures can be tried; the page then leads to where."""
     template = _environment().get_template(TEMPLATES[type(page)])
-    return template.render(page=page, to=partial(links.relative, page.path))
+    return template.render(page=page, live=live, to=partial(links.relative, page.path))
 
 
 def twin(page: Page) -> str:
@@ -69,9 +69,18 @@ def twin(page: Page) -> str:
     return json.dumps(asdict(page), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-def problem(title: str, told: PixelwardError) -> str:
-    """The page of a server that cannot give what it was asked for. Its links begin at the root of the site."""
-    return _environment().get_template("problem.html").render(title=title, told=told, to=lambda target: f"/{target}")
+def filled(template: str, page: object) -> str:
+    """A page of the live part, or a piece of one, whose links are those of a page at the site's root."""
+    return _environment().get_template(template).render(page=page, live=True, to=partial(links.relative, links.INDEX))
+
+
+def problem(title: str, told: PixelwardError, piece: bool = False) -> str:
+    """The page of a server that cannot give what it was asked for, or the piece of one that says it.
+
+    Its links begin at the root of the site.
+    """
+    template = _environment().get_template("live/problem.html" if piece else "problem.html")
+    return template.render(title=title, told=told, to=lambda target: f"/{target}")
 
 
 def number(value: float) -> str:

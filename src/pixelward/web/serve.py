@@ -1,58 +1,87 @@
-"""The server: the pages of an export, made when they are asked for. Loads no torch."""
+"""The server: the pages of an export, made when they are asked for. Loads torch only where a network is given."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
+from pixelward.web.refusals import Refusal, Unreadable
 from pixelward.web.site import Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pixelward.web.studio import Studio
 
 HOST, PORT = "127.0.0.1", 8000
 
 Say = Callable[[str], None]
 
 
-def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """The application that serves an atlas; `.state.site` is its `Site`.
+def app(
+    atlas: str | Path,
+    *,
+    allow_hosts: Sequence[str] = (),
+    routers: Sequence[APIRouter] = (),
+    model: nn.Module | None = None,
+) -> FastAPI:
+    """The application that serves an atlas; `.state.site` is its `Site`, `.state.studio` its `Studio` or None.
 
     allow_hosts: names and addresses that browsers may call it by, beside those of the own machine. routers: routes
-    beside the pages, tried first. Raises PixelwardError if the folder holds no finished atlas.
+    beside the pages, tried first. model: the network that was scanned, in evaluation mode, for the pages that need it.
+    Raises PixelwardError if the folder holds no finished atlas, or not this network's.
     """
+    studio = None if model is None else _studio(atlas, model)
+    site = Site(atlas, studio)
     # Without the pages that FastAPI makes by itself: they load scripts from another host.
-    served = FastAPI(title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    served.state.site = Site(atlas)
+    served = FastAPI(
+        title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_life
+    )
+    served.state.site = site
+    served.state.studio = studio
     served.add_middleware(Guard, hosts=[*LOOPBACK, *map(host_name, allow_hosts)])
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
     served.add_exception_handler(PixelwardError, _mistaken)
-    for router in routers:
+    for router in [*routers, *([] if studio is None else [_live(site, studio)])]:
         served.include_router(router)
     served.add_api_route("/{address:path}", _answer, methods=["GET", "HEAD"])
     return served
 
 
 def serve(
-    atlas: str | Path, *, host: str = HOST, port: int = PORT, allow_hosts: Sequence[str] = (), say: Say, note: Say
+    atlas: str | Path,
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    allow_hosts: Sequence[str] = (),
+    model: nn.Module | None = None,
+    say: Say,
+    note: Say,
 ) -> None:
     """Serve an atlas until the program is interrupted.
 
-    host: the address to listen on; port: 0 takes any free one. say: called with the address once it can be opened;
-    note: with what is worth knowing. Raises PixelwardError for an atlas or an address that cannot be used.
+    host: the address to listen on; port: 0 takes any free one. model: see `app`. say: called with the address once it
+    can be opened; note: with what is worth knowing. Raises PixelwardError for an atlas, a network or an address that
+    cannot be used.
     """
     own = [] if _any(host) else [host]
-    application = app(atlas, allow_hosts=[*own, *allow_hosts])
+    application = app(atlas, allow_hosts=[*own, *allow_hosts], model=model)
     listening = _listen(host, port)
     site: Site = application.state.site
     if site.atlas.drawings is None:
@@ -68,6 +97,31 @@ def serve(
     uvicorn.Server(config).run(sockets=[listening])
 
 
+def _studio(atlas: str | Path, model: nn.Module) -> Studio:
+    from pixelward.web.studio import Studio
+
+    return Studio(Atlas.open(atlas), model)
+
+
+def _live(site: Site, studio: Studio) -> APIRouter:
+    from pixelward.web.live.routes import router
+
+    def atlas() -> Atlas:
+        try:
+            return site.atlas
+        except (PixelwardError, OSError) as error:
+            raise _unreadable(site, error) from error
+
+    return router(studio, atlas)
+
+
+@asynccontextmanager
+async def _life(served: FastAPI) -> AsyncIterator[None]:
+    yield
+    if served.state.studio is not None:
+        served.state.studio.close()
+
+
 def _answer(request: Request) -> Response:
     """A page or a file, or that the browser's own copy is still right."""
     site: Site = request.app.state.site
@@ -75,7 +129,7 @@ def _answer(request: Request) -> Response:
     try:
         item = site.get(address)
     except (PixelwardError, OSError) as error:
-        return _unreadable(request, error)
+        raise _unreadable(site, error) from error
     if item is None:
         raise HTTPException(404)
     tag = f'"{item.tag}"'
@@ -114,23 +168,30 @@ def _mistaken(request: Request, error: Exception) -> Response:
     """For what a route was given and cannot use."""
     if not isinstance(error, PixelwardError):
         raise error
-    return problem(request.scope, 400, error)
+    told = _discreet(request.app.state.site, error)
+    if isinstance(error, Refusal):
+        return problem(request.scope, error.status, told, error.headers, error.title)
+    return problem(request.scope, 400, told)
 
 
-def _unreadable(request: Request, error: Exception) -> Response:
-    """For an atlas that vanished, is not finished or is damaged. Says the name of its folder, not where that lies."""
-    site: Site = request.app.state.site
-    told = error
-    if not isinstance(told, PixelwardError):
-        told = PixelwardError(
-            given=f"{site.folder}, of which a file cannot be read ({getattr(error, 'strerror', None) or 'damaged'})",
-            allowed="an atlas as it was written",
-            next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
-        )
-    given, allowed, step = (
-        part.replace(str(site.folder), site.folder.name or ".") for part in (told.given, told.allowed, told.next_step)
+def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
+    """For an atlas that vanished, is not finished or is damaged."""
+    if isinstance(error, PixelwardError):
+        return Unreadable(given=error.given, allowed=error.allowed, next_step=error.next_step)
+    return Unreadable(
+        given=f"{site.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
+        allowed="an atlas as it was written",
+        next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
     )
-    return problem(request.scope, 503, PixelwardError(given=given, allowed=allowed, next_step=step))
+
+
+def _discreet(site: Site, error: PixelwardError) -> PixelwardError:
+    """The same words, with the name of the atlas's folder instead of where that lies."""
+    given, allowed, step = (
+        part.replace(str(site.folder), site.folder.name or ".")
+        for part in (error.given, error.allowed, error.next_step)
+    )
+    return PixelwardError(given=given, allowed=allowed, next_step=step)
 
 
 def _any(host: str) -> bool:

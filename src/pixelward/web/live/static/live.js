@@ -1,0 +1,205 @@
+// The live page: a picture is sent, its maps are painted, places are chosen in them. htmx asks for the panels.
+"use strict";
+
+{
+  const byId = (id) => document.getElementById(id);
+  const answer = byId("answer");
+  const status = byId("status");
+  // Which page asks, so that what it asks anew replaces what it asked before. (randomUUID is for secure pages only.)
+  const page = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
+  const asked = new URLSearchParams(location.search);
+  // The layer and unit that are shown of the next picture too.
+  const chosen = { layer: asked.get("layer"), channel: asked.get("unit"), order: "share", scale: "map" };
+
+  const say = (text) => { status.textContent = text; };
+  const unreachable = () => say("The server does not answer. Is it still running?");
+
+  // Ask for a piece of the page and put it into an element; what was asked for it before is given up.
+  const asking = new WeakMap();
+  const ask = async (target, address, options = {}) => {
+    asking.get(target)?.abort();
+    const ours = new AbortController();
+    asking.set(target, ours);
+    target.setAttribute("aria-busy", "true");
+    try {
+      const headers = { "hx-request": "true", "x-pixelward-page": page };
+      const reply = await fetch(address, { ...options, headers, signal: ours.signal });
+      const text = await reply.text();
+      if (reply.status === 204) return; // another was asked for meanwhile
+      say("");
+      htmx.swap(target, text, { swapStyle: "innerHTML" });
+    } catch (error) {
+      if (error.name !== "AbortError") unreachable();
+    } finally {
+      if (asking.get(target) === ours) target.removeAttribute("aria-busy");
+    }
+  };
+
+  // Upload
+
+  const send = (picture, name) => {
+    if (picture.size > Number(answer.dataset.bytes)) {
+      say(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
+      return;
+    }
+    say("The network looks at it …");
+    ask(answer, `${answer.dataset.upload}?name=${encodeURIComponent(name)}`, { method: "POST", body: picture });
+  };
+
+  const file = byId("file");
+  file.addEventListener("change", () => {
+    if (file.files[0]) send(file.files[0], file.files[0].name);
+    file.value = ""; // so that the same file can be chosen again
+  });
+
+  const drop = byId("drop");
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) drop.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    const dropped = event.dataTransfer.files[0];
+    if (dropped) send(dropped, dropped.name);
+    else say("That was no file. Save the picture first, then drop the file here.");
+  });
+  document.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData.files[0];
+    if (pasted) send(pasted, pasted.name);
+  });
+
+  // Camera
+
+  const camera = byId("camera");
+  const video = byId("video");
+  const viewfinder = byId("viewfinder");
+  camera.hidden = !navigator.mediaDevices?.getUserMedia; // there is none for pages that are not secure
+  const turnOff = () => {
+    video.srcObject?.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
+    viewfinder.hidden = true;
+    camera.hidden = false;
+    camera.focus();
+  };
+  camera.addEventListener("click", async () => {
+    try {
+      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    } catch {
+      say("The camera cannot be used. Allow it in the browser, or choose a file.");
+      return;
+    }
+    viewfinder.hidden = false;
+    camera.hidden = true;
+    await video.play();
+    byId("shoot").focus();
+  });
+  byId("stop").addEventListener("click", turnOff);
+  byId("shoot").addEventListener("click", () => {
+    const frame = document.createElement("canvas");
+    frame.width = video.videoWidth;
+    frame.height = video.videoHeight;
+    frame.getContext("2d").drawImage(video, 0, 0);
+    frame.toBlob((picture) => send(picture, "camera"), "image/png");
+  });
+
+  // Panels
+
+  const move = (place, y, x) => {
+    const inside = (value, count) => Math.min(Math.max(value, 0), Number(count) - 1);
+    place.dataset.y = inside(y, place.dataset.rows);
+    place.dataset.x = inside(x, place.dataset.columns);
+    const mark = place.querySelector("rect");
+    mark.setAttribute("y", place.dataset.y);
+    mark.setAttribute("x", place.dataset.x);
+  };
+
+  const project = (place) =>
+    ask(byId("unit"), `${place.dataset.unit}?y=${place.dataset.y}&x=${place.dataset.x}`);
+
+  answer.addEventListener("click", (event) => {
+    const map = event.target.closest(".maps button");
+    const place = event.target.closest("#place");
+    if (map) {
+      chosen.channel = map.dataset.channel;
+      for (const each of map.closest(".maps").querySelectorAll("button")) each.setAttribute("aria-pressed", each === map);
+      ask(byId("unit"), map.dataset.unit);
+    } else if (place) {
+      if (event.detail) { // by a pointer, not a key
+        const box = place.getBoundingClientRect();
+        move(
+          place,
+          Math.floor(((event.clientY - box.top) / box.height) * place.dataset.rows),
+          Math.floor(((event.clientX - box.left) / box.width) * place.dataset.columns),
+        );
+      }
+      project(place);
+    }
+  });
+
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  answer.addEventListener("keydown", (event) => {
+    const step = steps[event.key];
+    const place = event.target.closest("#place");
+    if (!step || !place || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    move(place, Number(place.dataset.y) + step[0], Number(place.dataset.x) + step[1]);
+    project(place);
+  });
+
+  // What htmx asks for: pictures of the atlas, and maps after a change of layer, order or scale.
+  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+    detail.headers["x-pixelward-page"] = page;
+    if (detail.target === answer) asking.get(answer)?.abort();
+  });
+  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => detail.target.setAttribute("aria-busy", "true"));
+  document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
+    detail.target.removeAttribute("aria-busy");
+    if (detail.xhr.status !== 204) say("");
+  });
+  document.body.addEventListener("htmx:sendError", unreachable);
+
+  const paint = async (root) => {
+    const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
+    if (!reply.ok) return;
+    const sheet = await createImageBitmap(await reply.blob());
+    const columns = Number(root.dataset.columns);
+    for (const button of root.querySelectorAll("button")) {
+      const canvas = button.querySelector("canvas");
+      const channel = Number(button.dataset.channel);
+      const left = (channel % columns) * (canvas.width + 1);
+      const top = Math.floor(channel / columns) * (canvas.height + 1);
+      canvas.getContext("2d").drawImage(sheet, -left, -top);
+    }
+    root.dataset.painted = "";
+  };
+
+  const shows = { // what is done with a panel once it is there
+    tried: (root) => {
+      const choice = root.querySelector("#choice");
+      const has = [...choice.layer.options].some((option) => option.value === chosen.layer);
+      if (has) choice.layer.value = chosen.layer;
+      choice.order.value = chosen.order;
+      choice.scale.value = chosen.scale;
+      htmx.trigger(choice, "change");
+    },
+    "of-layer": (root) => {
+      paint(root);
+      const choice = byId("choice");
+      const same = chosen.layer === null || chosen.layer === choice.layer.value;
+      Object.assign(chosen, { layer: choice.layer.value, order: choice.order.value, scale: choice.scale.value });
+      const maps = [...root.querySelectorAll("button")];
+      const before = same && maps.find((each) => each.dataset.channel === chosen.channel);
+      if (before) root.querySelector(".maps").scrollTop = before.offsetTop - maps[0].offsetTop; // where they scroll
+      (before || maps[0])?.click();
+    },
+    "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
+  };
+
+  htmx.onLoad((root) => {
+    if (root.isConnected) shows[root.classList?.[0]]?.(root);
+  });
+}
