@@ -8,7 +8,6 @@ picture than was scanned.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,20 +21,19 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
-from torch import Tensor, nn
+from torch import nn
 
-from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
+from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.core.fields import Box
 from pixelward.core.memory import left_of
 from pixelward.core.path import path
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
-from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
-from pixelward.data.sources import Source, open_sources
-from pixelward.data.tiles import Tile, cut
+from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
 from pixelward.folder import boxes_file, sheet_file, thumb_file, write_file
+from pixelward.gallery import Gallery, Loaded, refuse_other_network, refuse_other_value
 from pixelward.pictures import (
     CELL,
     Picture,
@@ -51,7 +49,7 @@ from pixelward.pictures import (
     view_box,
 )
 from pixelward.pictures import fit as fit_tile
-from pixelward.scan import ahead, fingerprint
+from pixelward.scan import ahead
 from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
@@ -60,7 +58,6 @@ WRITERS = 2  # threads that encode and write pictures
 WAITING = 32  # pictures that may wait for them
 TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
-AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
 
 
 class _Chosen(NamedTuple):
@@ -71,14 +68,6 @@ class _Chosen(NamedTuple):
     rank: int
     position: tuple[int, int]
     value: float
-
-
-class _Loaded(NamedTuple):
-    """A picture as the network takes it, (C, H, W), and as people see it."""
-
-    id: int
-    pixels: Tensor
-    shown: Picture
 
 
 def draw(
@@ -105,12 +94,7 @@ def draw(
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     table = resolve(rules, unpool)
-    if fingerprint(net) != atlas.network["sha256"]:
-        raise PixelwardError(
-            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
-            allowed="the network that was scanned, with the same weights",
-            next_step="name that network, or scan with this one into a new folder",
-        )
+    refuse_other_network(atlas, net)
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
@@ -126,7 +110,7 @@ def draw(
                 ) from error
             note(without(list(refused), len(refused) + len(wanted) + len(done), error.given))
     if wanted or not done:
-        gallery = _Gallery(atlas, pictures)
+        gallery = Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
         room = _Room.of(memory, _device(net))
         groups = list(_groups(atlas, wanted, room.tiles))
@@ -226,7 +210,7 @@ def _draw_group(
     group: Sequence[LayerRecord],
     by_picture: dict[int, list[_Chosen]],
     thumbs: set[int],
-    gallery: _Gallery,
+    gallery: Gallery,
     table: RuleSet,
     memory: float | None,
     tell: Callable[[int], None],
@@ -254,7 +238,7 @@ def _draw_group(
 
 
 def _draw_batch(
-    batch: Sequence[_Loaded],
+    batch: Sequence[Loaded],
     chosen: Mapping[int, Sequence[tuple[int, _Chosen]]],
     projector: Projector,
     sheets: Mapping[int, _Sheets],
@@ -269,7 +253,7 @@ def _draw_batch(
         rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
         for row, signal, box, value in rows:
             number, hit = chosen[own.record.number][row]
-            _agree(own.record, hit, value, own.largest)
+            refuse_other_value(own.record, hit.channel, hit.position, value, hit.value, own.largest)
             own.add(hit, batch[number].shown, signal.numpy(), box)
 
 
@@ -277,16 +261,6 @@ def _as_tensors(pairs: Sequence[tuple[int, _Chosen]]) -> Chosen:
     numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in pairs])
     values = torch.tensor([hit.value for _, hit in pairs])
     return Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
-
-
-def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:
-    """Hold a value to the scan's. A weak one is a small difference of large sums, and rounds as they do."""
-    if abs(value - hit.value) > AGREE * max(abs(hit.value), AGREE * largest):
-        raise PixelwardError(
-            given=f"{record.address} unit {hit.channel}: {value:.6g} at {hit.position}, in the scan {hit.value:.6g}",
-            allowed="the pictures and the preprocessing of the scan",
-            next_step="check them, or scan again into a new folder",
-        )
 
 
 class _Writer:
@@ -387,40 +361,6 @@ def _moved(box: Box, down: int, right: int) -> Box:
 def _reduced(tile: Picture) -> Picture:
     """A tile no larger than its cell, so that thousands can wait in memory."""
     return tile if max(tile.shape[:2]) <= CELL else np.asarray(fit_tile(tile, CELL))
-
-
-class _Gallery:
-    """The scanned pictures, read again, and held to be the same files."""
-
-    def __init__(self, atlas: Atlas, pictures: str | Path | None) -> None:
-        self.preprocess = atlas.preprocess
-        self._size = atlas.size
-        self._sources: dict[str, Source] = {}
-        for source in atlas.sources:
-            place = Path(source["path"]) if pictures is None else Path(pictures)
-            if pictures is not None and len(atlas.sources) > 1:
-                place = place / source["name"]
-            (self._sources[source["name"]],) = open_sources([place], name=source["name"])
-        self._last: tuple[tuple[str, str], Image.Image] | None = None
-
-    def load(self, row: PictureRow) -> _Loaded:
-        name = (row.source, row.name)
-        if self._last is None or self._last[0] != name:
-            data = self._sources[row.source].read(row.name)
-            if row.sha256 is not None and hashlib.sha256(data).hexdigest() != row.sha256:
-                raise PixelwardError(
-                    given=f"picture {row.name}, which is not the file that was scanned",
-                    allowed="the scanned pictures, unchanged",
-                    next_step="name where they are with --pictures, or scan again into a new folder",
-                )
-            self._last = name, decode(data, row.name)
-        image = self._last[1]
-        if row.tile is not None and row.scale is not None:
-            fitted = cut(image, Tile(row.tile, row.scale), self._size[0])
-        else:
-            fitted = fit(image, self.preprocess, row.name)
-        pixels = to_tensor(fitted, self.preprocess)
-        return _Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
 
 
 def _device(net: nn.Module) -> torch.device:
