@@ -1,4 +1,4 @@
-"""The pictures of a scan, opened again, and what makes sure that they and the network are the ones that were scanned."""
+"""The pictures of a scan, opened again; what makes sure that they and the network are those that were scanned."""
 
 from __future__ import annotations
 

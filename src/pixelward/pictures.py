@@ -31,6 +31,7 @@ FOCUS_ENERGY = 0.95  # of the squared signal lies inside a focus box
 FOCUS_FIELD = 48  # a field whose longer side has fewer pixels is small enough to be read whole
 FOCUS_SHARE = 0.25  # a focus box of more than this share of the field's area would show little more than the field
 SLOW = 3.0  # pixels: standard deviation of the Gaussian that takes out slow variation (PAPER B7)
+POSITIVE, NEGATIVE = (178, 58, 14), (20, 84, 158)  # inks of maps
 LEVELS = 8  # of 255 grey levels are one in a stored projection
 
 
@@ -82,8 +83,27 @@ def full_scale(magnitude: NDArray[np.floating], box: Box | None = None) -> float
     return float(np.percentile(pixels, PERCENTILE, method="lower")) if pixels.size else 0.0
 
 
+def inks(signal: Signal) -> NDArray[np.uint8]:
+    """Maps of many channels as one picture in two inks, (h, w, 4) RGBA; clear where the signal is zero.
+
+    signal: (C, h, w); a vector, (C,), is laid out in rows of a square. At each place the red ink is the root of the
+    summed squares of the positive values over all channels, the blue ink that of the negative ones; one scale for both.
+    """
+    if signal.ndim == 1:
+        side = columns_of(signal.size)
+        signal = np.pad(signal, (0, side * side - signal.size)).reshape(1, side, side)
+    signs = [np.sqrt(np.square(np.clip(sign * signal, 0, None), dtype=np.float64).sum(axis=0)) for sign in (1, -1)]
+    scale = full_scale(np.maximum(*signs)) or 1.0
+    red, blue = (np.clip(strength / scale, 0, 1)[..., None] for strength in signs)
+    colour = (red * POSITIVE + blue * NEGATIVE) / np.maximum(red + blue, 1e-12)
+    drawn: NDArray[np.uint8] = np.rint(np.concatenate([colour, 255 * (1 - (1 - red) * (1 - blue))], axis=2)).astype(
+        np.uint8
+    )
+    return drawn
+
+
 def crop(picture: Picture, box: Box, fill: int = GREY) -> Picture:
-    """The pixels of a box that may leave the picture; what lies outside is `fill`. picture: (H, W) or (H, W, 3)."""
+    """The pixels of a box that may leave the picture; what lies outside is `fill`. picture: (H, W) or (H, W, n)."""
     cut = np.full((box.height, box.width, *picture.shape[2:]), fill, dtype=picture.dtype)
     rows, columns = _inside(box, picture.shape)
     there = picture[rows, columns]
