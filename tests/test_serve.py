@@ -123,7 +123,7 @@ def test_readers_at_the_same_time_get_the_same(atlas: Atlas):
 
 def test_a_page_is_made_once(atlas: Atlas, monkeypatch: pytest.MonkeyPatch):
     made = []
-    monkeypatch.setattr(pages, "html", lambda page: made.append(page.path) or "made")
+    monkeypatch.setattr(pages, "html", lambda page, **_: made.append(page.path) or "made")
     fresh = client(atlas.path)
     assert [fresh.get("/").text for _ in range(3)] == ["made"] * 3
     assert made == [links.INDEX]

@@ -28,6 +28,7 @@ from pixelward.options import (
     InputStd,
     Json,
     LayerNames,
+    MaybeModel,
     Memory,
     ModelName,
     Numbers,
@@ -293,10 +294,9 @@ def draw(
 ) -> None:
     """Draw projections and patches for the hits of an atlas, with the network that was scanned."""
     import pixelward as pw
-    from pixelward.nets.load import load
 
     atlas = pw.open(atlas_folder)
-    net = load(model, weights=weights, preprocess=atlas.preprocess.to_dict(), report=note)
+    net = _scanned(atlas_folder, model, weights)
     with Meter("draw", "pictures") as meter:
         pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, memory=memory, report=meter, note=note)
     print_summary(atlas)
@@ -347,6 +347,7 @@ def export(
 @app.command()
 def serve(
     atlas_folder: AtlasFolder,
+    model: MaybeModel = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,
     allow_hosts: Annotated[
@@ -358,11 +359,16 @@ def serve(
             show_default="this machine",
         ),
     ] = None,
+    weights: WeightsFile = None,
 ) -> None:
-    """Browse an atlas: the pages of export, made when they are asked for, until Ctrl-C."""
+    """Browse an atlas: the pages of export, made when they are asked for, until Ctrl-C.
+
+    With MODEL, the network that was scanned, pictures of your own can be tried on it.
+    """
     from pixelward.web.serve import serve as run
 
-    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), say=typer.echo, note=note)
+    net = None if model is None else _scanned(atlas_folder, model, weights)
+    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), model=net, say=typer.echo, note=note)
 
 
 @app.command()
@@ -422,6 +428,14 @@ def _load(
     }
     given = {key: value for key, value in flags.items() if value is not None}
     return load(model, weights=weights, preprocess=given, report=note)
+
+
+def _scanned(atlas_folder: Path, model: str, weights: Path | None) -> nn.Module:
+    """The network, prepared as the one of the atlas was."""
+    import pixelward as pw
+    from pixelward.nets.load import load
+
+    return load(model, weights=weights, preprocess=pw.open(atlas_folder).preprocess.to_dict(), report=note)
 
 
 def _recorded(model: str) -> str:

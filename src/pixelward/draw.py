@@ -33,7 +33,7 @@ from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
 from pixelward.folder import boxes_file, sheet_file, thumb_file, write_file
-from pixelward.gallery import Gallery, Loaded, refuse_other_network, refuse_other_value
+from pixelward.gallery import Gallery, Loaded, refuse_other_value
 from pixelward.pictures import (
     CELL,
     Picture,
@@ -49,7 +49,7 @@ from pixelward.pictures import (
     view_box,
 )
 from pixelward.pictures import fit as fit_tile
-from pixelward.scan import ahead
+from pixelward.scan import ahead, recognised
 from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
@@ -94,7 +94,7 @@ def draw(
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     table = resolve(rules, unpool)
-    refuse_other_network(atlas, net)
+    recognised(atlas, net)
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]

@@ -1,4 +1,4 @@
-"""The pictures of a scan, opened again; what makes sure that they and the network are those that were scanned."""
+"""The pictures of a scan, opened again, and held to be what was scanned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.data.images import decode, fit, to_rgb, to_tensor
@@ -15,7 +15,6 @@ from pixelward.data.sources import Source, open_sources
 from pixelward.data.tiles import Tile, cut
 from pixelward.errors import PixelwardError
 from pixelward.pictures import Picture
-from pixelward.scan import fingerprint
 
 AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
 
@@ -60,16 +59,6 @@ class Gallery:
             fitted = fit(image, self.preprocess, row.name)
         pixels = to_tensor(fitted, self.preprocess)
         return Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
-
-
-def refuse_other_network(atlas: Atlas, net: nn.Module) -> None:
-    """Raise PixelwardError unless this is the network that was scanned."""
-    if fingerprint(net) != atlas.network["sha256"]:
-        raise PixelwardError(
-            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
-            allowed="the network that was scanned, with the same weights",
-            next_step="name that network, or scan with this one into a new folder",
-        )
 
 
 def refuse_other_value(

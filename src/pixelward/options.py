@@ -53,14 +53,13 @@ class Unpool(StrEnum):
 
 
 OF_NETWORK = "Network"  # the panel of the help that these options stand in
-ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="zfnet64, zfnet, file.py:factory, package.module:factory, torchvision:NAME or timm:NAME.",
-        show_default=False,
-    ),
-]
+_MODEL = typer.Argument(
+    metavar="MODEL",
+    help="zfnet64, zfnet, file.py:factory, package.module:factory, torchvision:NAME or timm:NAME.",
+    show_default=False,
+)
+ModelName = Annotated[str, _MODEL]
+MaybeModel = Annotated[str | None, _MODEL]
 Memory = Annotated[
     int | None,
     typer.Option(

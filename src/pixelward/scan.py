@@ -179,6 +179,18 @@ def fingerprint(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def recognised(atlas: Atlas, net: nn.Module) -> str:
+    """The fingerprint of the network that an atlas was scanned with. Raises PixelwardError for another network."""
+    found = fingerprint(net)
+    if found != atlas.network["sha256"]:
+        raise PixelwardError(
+            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
+            allowed="the network that was scanned, with the same weights",
+            next_step="name that network, or scan with this one into a new folder",
+        )
+    return found
+
+
 class _Run:
     """The part of a scan that is repeated: batches through the network into the reducers, shard after shard."""
 

@@ -58,10 +58,10 @@ class Tick:
     text: str
 
 
-def html(page: Page) -> str:
-    """The page as HTML."""
+def html(page: Page, live: bool = False) -> str:
+    """The page as HTML. live: whether pictures can be tried; the page then leads to where."""
     template = _environment().get_template(TEMPLATES[type(page)])
-    return template.render(page=page, to=partial(links.relative, page.path))
+    return template.render(page=page, live=live, to=partial(links.relative, page.path))
 
 
 def twin(page: Page) -> str:

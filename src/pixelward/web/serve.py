@@ -1,41 +1,63 @@
-"""The server: the pages of an export, made when they are asked for. Loads no torch."""
+"""The server: the pages of an export, made when they are asked for. Loads torch only where a network is given."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.guard import LOOPBACK, Guard, host_name
-from pixelward.web.problems import address_of, problem
+from pixelward.web.problems import BUSY, address_of, problem
 from pixelward.web.site import Site
+from pixelward.web.worker import Busy, Superseded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pixelward.web.studio import Studio
 
 HOST, PORT = "127.0.0.1", 8000
 
 Say = Callable[[str], None]
 
 
-def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """The application that serves an atlas; `.state.site` is its `Site`.
+def app(
+    atlas: str | Path,
+    *,
+    allow_hosts: Sequence[str] = (),
+    routers: Sequence[APIRouter] = (),
+    model: nn.Module | None = None,
+) -> FastAPI:
+    """The application that serves an atlas; `.state.site` is its `Site`, `.state.studio` its `Studio` or None.
 
     allow_hosts: names and addresses that browsers may call it by, beside those of the own machine. routers: routes
-    beside the pages, tried first. Raises PixelwardError if the folder holds no finished atlas.
+    beside the pages, tried first. model: the network that was scanned, in evaluation mode, for the pages that need it.
+    Raises PixelwardError if the folder holds no finished atlas, or not this network's.
     """
+    studio = None if model is None else _studio(atlas, model)
     # Without the pages that FastAPI makes by itself: they load scripts from another host.
-    served = FastAPI(title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    served.state.site = Site(atlas)
+    served = FastAPI(
+        title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_life
+    )
+    served.state.site = Site(atlas, studio)
+    served.state.studio = studio
     served.add_middleware(Guard, hosts=[*LOOPBACK, *map(host_name, allow_hosts)])
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
+    served.add_exception_handler(Busy, _busy)
+    served.add_exception_handler(Superseded, _overtaken)
     served.add_exception_handler(PixelwardError, _mistaken)
     for router in routers:
         served.include_router(router)
@@ -44,15 +66,23 @@ def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence
 
 
 def serve(
-    atlas: str | Path, *, host: str = HOST, port: int = PORT, allow_hosts: Sequence[str] = (), say: Say, note: Say
+    atlas: str | Path,
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    allow_hosts: Sequence[str] = (),
+    model: nn.Module | None = None,
+    say: Say,
+    note: Say,
 ) -> None:
     """Serve an atlas until the program is interrupted.
 
-    host: the address to listen on; port: 0 takes any free one. say: called with the address once it can be opened;
-    note: with what is worth knowing. Raises PixelwardError for an atlas or an address that cannot be used.
+    host: the address to listen on; port: 0 takes any free one. model: see `app`. say: called with the address once it
+    can be opened; note: with what is worth knowing. Raises PixelwardError for an atlas, a network or an address that
+    cannot be used.
     """
     own = [] if _any(host) else [host]
-    application = app(atlas, allow_hosts=[*own, *allow_hosts])
+    application = app(atlas, allow_hosts=[*own, *allow_hosts], model=model)
     listening = _listen(host, port)
     site: Site = application.state.site
     if site.atlas.drawings is None:
@@ -66,6 +96,19 @@ def serve(
         application, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _studio(atlas: str | Path, model: nn.Module) -> Studio:
+    from pixelward.web.studio import Studio
+
+    return Studio(Atlas.open(atlas), model)
+
+
+@asynccontextmanager
+async def _life(served: FastAPI) -> AsyncIterator[None]:
+    yield
+    if served.state.studio is not None:
+        served.state.studio.close()
 
 
 def _answer(request: Request) -> Response:
@@ -115,6 +158,16 @@ def _mistaken(request: Request, error: Exception) -> Response:
     if not isinstance(error, PixelwardError):
         raise error
     return problem(request.scope, 400, error)
+
+
+def _busy(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Busy)
+    return problem(request.scope, 503, error, {"retry-after": "3"}, BUSY)
+
+
+def _overtaken(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Superseded)
+    return problem(request.scope, 409, error)
 
 
 def _unreadable(request: Request, error: Exception) -> Response:

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pixelward.atlas import Atlas
 from pixelward.folder import ATLAS, DRAWINGS, SHEETS, sheet_file, thumb_file
 from pixelward.web import links, pages
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 from pixelward.web.export import CREDITS, read_credits
+
+if TYPE_CHECKING:
+    from pixelward.web.studio import Studio
 
 KEPT = 64 << 20  # bytes of made pages that are kept in memory
 MEDIA = {
@@ -49,9 +53,11 @@ class Item:
 class Site:
     """The atlas in a folder. It is read again when it was scanned or drawn anew; pages that were made are kept."""
 
-    def __init__(self, folder: str | Path) -> None:
-        """Raises PixelwardError if `folder` holds no finished atlas."""
+    def __init__(self, folder: str | Path, studio: Studio | None = None) -> None:
+        """studio: the network, where there is one; pages then say more. Raises PixelwardError if `folder` holds no
+        finished atlas."""
         self.folder = Path(folder)
+        self._studio = studio
         self._static = dict(_walk(files("pixelward.web") / "static"))
         self._changing = threading.Lock()
         self._edition: _Edition | None = None
@@ -86,16 +92,17 @@ class Site:
                 edition = self._edition
                 if edition is None or edition.seen != seen:
                     self._edition = None
-                    edition = self._edition = _Edition(seen, Atlas.open(self.folder, mapped=False))
+                    edition = self._edition = _Edition(seen, Atlas.open(self.folder, mapped=False), self._studio)
         return edition
 
 
 class _Edition:
     """An atlas between two changes of it."""
 
-    def __init__(self, seen: object, atlas: Atlas) -> None:
+    def __init__(self, seen: object, atlas: Atlas, studio: Studio | None) -> None:
         self.seen = seen
         self.atlas = atlas
+        self._studio = studio if studio is not None and studio.holds(atlas) else None
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
 
@@ -108,7 +115,8 @@ class _Edition:
 
         def make() -> Item:
             page = self._content(place)
-            return Item.of(address, (pages.twin(page) if twin else pages.html(page)).encode())
+            text = pages.twin(page) if twin else pages.html(page, live=self._studio is not None)
+            return Item.of(address, text.encode())
 
         return self._made.get(address, make)
 
@@ -132,7 +140,8 @@ class _Edition:
 
     def _content(self, place: links.Place) -> Page:
         if place.kind == "index":
-            return index_page(self.atlas, read_credits(self.atlas))
+            operations = None if self._studio is None else self._studio.operations()
+            return index_page(self.atlas, read_credits(self.atlas), operations)
         if place.kind == "picture":
             return picture_page(self.atlas, place.number)
         record = self._layers[place.slug]

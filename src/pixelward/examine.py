@@ -1,0 +1,236 @@
+"""Atlas + network + pictures -> the details of chosen units: their hits sent down again, and told at length."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pixelward.atlas import Atlas, Drawings, LayerRecord
+from pixelward.controls import CAUTION, Comparison, by_rules, sanity
+from pixelward.core.fields import Box
+from pixelward.details import Details, Likened, Stage, read_details, write_details
+from pixelward.errors import PixelwardError
+from pixelward.explain import closer, way_back
+from pixelward.gallery import Gallery, refuse_other_network, refuse_other_value
+from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture, view_box
+from pixelward.projection import Projection, project
+from pixelward.strips import Step
+
+Report = Callable[[int, int, float], None]
+Pixels = NDArray[np.uint8]  # (h, w, 3) or (h, w, 4)
+
+MOST = 224  # pixels of a tile's longer side
+WIDE = 4 * (MOST + 4)  # pixels of a row of tiles, about
+
+
+class Asked(NamedTuple):
+    """One unit whose details are wanted."""
+
+    layer: LayerRecord
+    channel: int
+
+
+def units_asked(atlas: Atlas, texts: Sequence[str]) -> list[Asked]:
+    """`LAYER:CHANNEL`, one unit, or `LAYER`, all of a layer, as units of an atlas, each once, in its order.
+
+    Raises PixelwardError for a layer or channel that the atlas lacks.
+    """
+    found: dict[Asked, None] = {}
+    for text in texts:
+        name, _, last = text.rpartition(":")
+        one = bool(name) and last.isdecimal()
+        record = atlas.layer(name if one else text)
+        if one and int(last) >= record.channels:
+            raise PixelwardError(
+                given=f"unit {int(last)} of layer {record.address}",
+                allowed=f"0 to {record.channels - 1}",
+                next_step=f"choose one of these, or {record.address} for all",
+            )
+        found |= dict.fromkeys(Asked(record, channel) for channel in ([int(last)] if one else range(record.channels)))
+    return sorted(found, key=lambda each: (each.layer.number, each.channel))
+
+
+def draw_details(
+    atlas: Atlas | str | Path,
+    net: nn.Module,
+    units: Sequence[str],
+    *,
+    hits: Sequence[int] = (1,),
+    pictures: str | Path | None = None,
+    report: Report | None = None,
+    note: Callable[[str], None] = print,
+) -> Atlas:
+    """Write the details of chosen units into a drawn atlas: the way back, the rules compared, the sanity row.
+
+    units: `LAYER:CHANNEL`, or `LAYER` for all of a layer. hits: which of each unit's hits, from 1, the strongest; units
+    without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already is left
+    as it is, so the same call goes on where one was interrupted. Raises PixelwardError for another network or pictures,
+    a unit that the atlas lacks, a layer that is not drawn.
+    """
+    atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    refuse_other_network(atlas, net)
+    if any(hit < 1 for hit in hits):
+        raise PixelwardError(given=f"hit {min(hits)}", allowed=f"1 to {atlas.k}", next_step="count hits from 1")
+    asked = units_asked(atlas, units)
+    drawings = _drawings(atlas, asked)
+    wanted = [(each, hit) for each in asked for hit in dict.fromkeys(hits)]
+    there = [(each, hit) for each, hit in wanted if _has(atlas, each, hit)]
+    missing = len(wanted) - len(there)
+    if missing:
+        note(f"{missing} of {len(wanted)} hits left out: the units do not have so many, or are dead in this collection")
+    to_do = [(each, hit) for each, hit in there if read_details(atlas, each.layer, each.channel, hit) is None]
+    if to_do:
+        gallery, started = Gallery(atlas, pictures), time.monotonic()
+        for done, (each, hit) in enumerate(to_do, start=1):
+            write_details(atlas, each.layer, each.channel, *examine(atlas, net, gallery, *each, hit))
+            if report is not None:
+                report(done, len(to_do), done / max(time.monotonic() - started, 1e-9))
+    if there:  # also where an earlier run was interrupted before it could say so
+        atlas.write_drawings(drawings)
+    return atlas
+
+
+def examine(
+    atlas: Atlas, net: nn.Module, gallery: Gallery, record: LayerRecord, channel: int, hit: int
+) -> tuple[Details, bytes]:
+    """The details of a unit's hit, from 1, and their pictures as WebP. The atlas must be drawn, and hold the hit."""
+    drawings = atlas.drawings
+    if drawings is None or not _has(atlas, Asked(record, channel), hit):
+        raise PixelwardError(
+            given=f"hit {hit} of {record.address}, unit {channel}",
+            allowed="hits that the unit has, in an atlas that is drawn",
+            next_step="choose one of the hits on the unit's page",
+        )
+    projection = _projection(atlas, net, gallery, drawings, record, channel, hit)
+    panels = _Panels(projection)
+    way = way_back(net, projection, panels.stage)
+    methods = [panels.likened(each) for each in by_rules(net, projection)]
+    checks = [panels.likened(each) for each in sanity(net, projection)]
+    image, tiles = pack(panels.tiles, WIDE)
+    details = Details(
+        network=atlas.network["sha256"],
+        hit=hit,
+        picture=int(atlas.units(record).picture[channel, hit - 1]),
+        position=projection.position,
+        value=float(atlas.units(record).value[channel, hit - 1]),
+        rules=drawings.rules,
+        unpool=drawings.unpool,
+        seed=drawings.seed,
+        caution=CAUTION,
+        closer=panels.closer,
+        silent=not bool(projection.signal.any()),
+        size=image.size,
+        way=tuple(_placed(each, tiles) for each in way),
+        methods=tuple(_placed(each, tiles) for each in methods),
+        sanity=tuple(_placed(each, tiles) for each in checks),
+    )
+    return details, projection_webp(image)
+
+
+def _drawings(atlas: Atlas, asked: Sequence[Asked]) -> Drawings:
+    drawings = atlas.drawings
+    layers = dict.fromkeys(each.layer.address for each in asked)
+    absent = [name for name in layers if drawings is None or name not in drawings.layers]
+    if absent or drawings is None:
+        raise PixelwardError(
+            given=f"details of {', '.join(absent) or 'no unit'}, not drawn in {atlas.path}",
+            allowed="layers that are drawn",
+            next_step=f"draw them first: pixelward draw {atlas.path} MODEL",
+        )
+    return drawings
+
+
+def _has(atlas: Atlas, asked: Asked, hit: int) -> bool:
+    return 1 <= hit <= atlas.k and int(atlas.units(asked.layer).picture[asked.channel, hit - 1]) >= 0
+
+
+def _projection(
+    atlas: Atlas,
+    net: nn.Module,
+    gallery: Gallery,
+    drawings: Drawings,
+    record: LayerRecord,
+    channel: int,
+    hit: int,
+) -> Projection:
+    """The hit projected again, from its picture, as it was drawn."""
+    units, at = atlas.units(record), (channel, hit - 1)
+    position = tuple(units.position[at].tolist()) if record.map else ()
+    loaded = gallery.load(atlas.picture(int(units.picture[at])))
+    found = project(
+        net,
+        loaded.pixels,
+        layer=record.address,
+        channel=channel,
+        position=position,  # type: ignore[arg-type]
+        rules=drawings.rules,
+        unpool=drawings.unpool,
+        seed=drawings.seed,
+    )
+    if not isinstance(found, Projection):
+        raise LookupError("one unit of one picture is one projection")
+    largest = float(np.asarray(units.value).max(initial=0.0))
+    refuse_other_value(record, channel, position, found.value, float(units.value[at]), largest)
+    return replace(found, preprocess=atlas.preprocess)
+
+
+class _Panels:
+    """Tiles of one projection's panels, in order; a panel names its tile by that number until all are packed."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._size = (projection.signal.shape[1], projection.signal.shape[2])
+        self._field = view_box(projection.shown, *self._size)
+        self._close, self.closer = closer(projection)
+        self.tiles: list[Pixels] = []
+
+    def stage(self, step: Step, last: bool) -> Stage:
+        """The part of the maps that lies over the field, so that all panels show the same piece of the picture."""
+        if last:
+            tile = self._drawn(step.signal, self._field)
+        else:
+            drawn = inks(step.signal if step.signal.shape[1:] != (1, 1) else step.signal[:, 0, 0])
+            tile = crop(drawn, self._over(step.signal), fill=0) if step.signal.shape[1:] != (1, 1) else drawn
+        share = np.count_nonzero(step.signal) / step.signal.size
+        return Stage(step.title, step.subtitle, step.signal.shape, share, self._add(tile))
+
+    def likened(self, each: Comparison) -> Likened:
+        """A compared signal where the shown one is."""
+        tile = None if each.signal is None else self._add(self._drawn(each.signal, self._close))
+        plain, fine = each.likeness or (None, None)
+        return Likened(each.title, each.sentence, tile, plain, fine, each.is_shown)
+
+    def _drawn(self, signal: NDArray[np.floating], view: Box) -> Pixels:
+        shown = signal_to_picture(signal, self._projection.preprocess.channels, self._projection.shown)
+        return crop(shown.picture, view)
+
+    def _over(self, maps: NDArray[np.floating]) -> Box:
+        """The field in cells of these maps, and whatever holds signal beside it."""
+        edges = []
+        for axis in (0, 1):
+            length, whole = maps.shape[axis + 1], self._size[axis]
+            first, size = self._field[axis], self._field[axis + 2]
+            busy = np.flatnonzero(maps.any(axis=(0, 2 - axis)))
+            low = min(math.floor(first * length / whole), int(busy[0]) if busy.size else length)
+            high = max(math.ceil((first + size) * length / whole), int(busy[-1]) + 1 if busy.size else 0)
+            edges.append((low, high - low))
+        (top, height), (left, width) = edges
+        return Box(top, left, height, width)
+
+    def _add(self, tile: Pixels) -> Tile:
+        small = tile if max(tile.shape[:2]) <= MOST else np.asarray(fit(tile, MOST))
+        self.tiles.append(small)
+        return (len(self.tiles) - 1, 0, 0, 0)
+
+
+def _placed[Panel: (Stage, Likened)](panel: Panel, tiles: Sequence[Tile]) -> Panel:
+    """A panel with its tile instead of the number of that."""
+    return panel if panel.tile is None else replace(panel, tile=tiles[panel.tile[0]])
