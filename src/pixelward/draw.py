@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
-from torch import nn
+from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.core.fields import Box
+from pixelward.core.kernels import kernels
 from pixelward.core.memory import left_of
 from pixelward.core.path import path
 from pixelward.core.projector import PICTURES, Chosen, Projector
@@ -32,7 +33,7 @@ from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
-from pixelward.folder import boxes_file, sheet_file, thumb_file, write_file
+from pixelward.folder import boxes_file, drawings_folder, kernel_file, sheet_file, thumb_file, write_file
 from pixelward.gallery import Gallery, Loaded, refuse_other_value
 from pixelward.pictures import (
     CELL,
@@ -98,8 +99,9 @@ def draw(
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
+    weights: dict[str, Tensor] = {}
     if wanted:
-        wanted, refused = _projectable(atlas, net, wanted, table)
+        wanted, refused, weights = _projectable(atlas, net, wanted, table)
         if refused:
             address, error = next(iter(refused.items()))
             if layers is not None or not (wanted or done):
@@ -122,6 +124,9 @@ def draw(
             _draw_group(
                 atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room.tensors, tell
             )
+            for record in group:
+                if record.address in weights:
+                    _write_kernels(atlas, record, weights[record.address])
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
             atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
@@ -129,20 +134,37 @@ def draw(
 
 def _projectable(
     atlas: Atlas, net: nn.Module, records: Sequence[LayerRecord], table: RuleSet
-) -> tuple[list[LayerRecord], dict[str, PixelwardError]]:
-    """The layers that the rules can project, and why not the others, by address; found out on a grey picture."""
+) -> tuple[list[LayerRecord], dict[str, PixelwardError], dict[str, Tensor]]:
+    """The layers that the rules can project, why not the others, and the weights of those that read the pixels, by
+    address; found out on a grey picture."""
     like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
     picture = like.new_zeros(1, len(atlas.preprocess.mean), *atlas.size)
     traced = trace(net, picture, [record.address for record in records], table)
-    possible, refused = [], {}
+    possible, refused, weights = [], {}, {}
     for record in records:
+        value = traced.targets[record.address].value
         try:
-            path(traced.plan, traced.targets[record.address].value, table)
+            path(traced.plan, value, table)
         except PixelwardError as error:
             refused[record.address] = error
         else:
             possible.append(record)
-    return possible, refused
+            found = kernels(traced.plan, value)
+            if found is not None:
+                weights[record.address] = found
+    return possible, refused, weights
+
+
+def _write_kernels(atlas: Atlas, record: LayerRecord, weights: Tensor) -> None:
+    """A picture of each unit's weights, (C, channels, h, w): one tile of colours or of grey, else one a channel."""
+    for channel, weight in enumerate(weights.float().cpu().numpy()):
+        colours = len(weight) == 3
+        # Side by side, so that one scale serves all channels.
+        row = weight if colours else np.concatenate(list(weight), axis=1)[None]
+        shown = signal_to_picture(row, atlas.preprocess.channels if colours else "L").picture
+        tiles = [shown] if colours else np.split(shown, len(weight), axis=1)
+        image = sheet(tiles, cell_size(*tiles[0].shape[:2]))
+        write_file(atlas.path / kernel_file(record.slug, channel), projection_webp(image))
 
 
 def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
@@ -215,6 +237,9 @@ def _draw_group(
     memory: float | None,
     tell: Callable[[int], None],
 ) -> None:
+    for record in group:
+        for stale in (atlas.path / drawings_folder(record.slug)).glob("*.details-*"):  # of another way of drawing
+            stale.unlink()
     with _Writer() as writer:
         sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))

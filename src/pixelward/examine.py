@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,10 @@ from pixelward.core.fields import Box
 from pixelward.details import Details, Likened, Stage, read_details, write_details
 from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
-from pixelward.gallery import Gallery, refuse_other_network, refuse_other_value
+from pixelward.gallery import Gallery, refuse_other_value
 from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture, view_box
 from pixelward.projection import Projection, project
+from pixelward.scan import recognised
 from pixelward.strips import Step
 
 Report = Callable[[int, int, float], None]
@@ -29,6 +30,9 @@ Pixels = NDArray[np.uint8]  # (h, w, 3) or (h, w, 4)
 
 MOST = 224  # pixels of a tile's longer side
 WIDE = 4 * (MOST + 4)  # pixels of a row of tiles, about
+
+
+Panel = TypeVar("Panel", Stage, Likened)
 
 
 class Asked(NamedTuple):
@@ -71,12 +75,12 @@ def draw_details(
     """Write the details of chosen units into a drawn atlas: the way back, the rules compared, the sanity row.
 
     units: `LAYER:CHANNEL`, or `LAYER` for all of a layer. hits: which of each unit's hits, from 1, the strongest; units
-    without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already is left
-    as it is, so the same call goes on where one was interrupted. Raises PixelwardError for another network or pictures,
-    a unit that the atlas lacks, a layer that is not drawn.
+    without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already is
+    left as it is, so the same call goes on where one was interrupted. Raises PixelwardError for another network or
+    other pictures, a unit that the atlas lacks, a layer that is not drawn.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
-    refuse_other_network(atlas, net)
+    recognised(atlas, net)
     if any(hit < 1 for hit in hits):
         raise PixelwardError(given=f"hit {min(hits)}", allowed=f"1 to {atlas.k}", next_step="count hits from 1")
     asked = units_asked(atlas, units)
@@ -170,7 +174,7 @@ def _projection(
         loaded.pixels,
         layer=record.address,
         channel=channel,
-        position=position,  # type: ignore[arg-type]
+        position=position,
         rules=drawings.rules,
         unpool=drawings.unpool,
         seed=drawings.seed,
@@ -231,6 +235,6 @@ class _Panels:
         return (len(self.tiles) - 1, 0, 0, 0)
 
 
-def _placed[Panel: (Stage, Likened)](panel: Panel, tiles: Sequence[Tile]) -> Panel:
+def _placed(panel: Panel, tiles: Sequence[Tile]) -> Panel:
     """A panel with its tile instead of the number of that."""
     return panel if panel.tile is None else replace(panel, tile=tiles[panel.tile[0]])

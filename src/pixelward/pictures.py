@@ -22,6 +22,8 @@ from pixelward.errors import PixelwardError
 Signal = NDArray[np.floating]  # (C, H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
+Tile = tuple[int, int, int, int]  # left, top, width and height in a picture of several
+
 GREY = 128  # a signal of zero, and whatever lies outside the picture
 CELL = 112  # about the side of a tile on a sheet, in pixels; see cell_size
 GAP = 4  # between two tiles of a sheet, in pixels
@@ -217,6 +219,26 @@ def sheet(tiles: Sequence[Picture | None], cell: int, columns: int | None = None
             image = fit(tile, cell)
             whole.paste(image, (left + (cell - image.width) // 2, top + (cell - image.height) // 2))
     return whole
+
+
+def pack(tiles: Sequence[NDArray[np.uint8]], width: int, gap: int = GAP) -> tuple[Image.Image, list[Tile]]:
+    """Tiles of any sizes, (h, w, 3) or (h, w, 4), in rows of about `width` pixels; RGBA, clear between the tiles.
+
+    Returns the picture and where each tile lies in it.
+    """
+    places: list[Tile] = []
+    left = top = tall = 0
+    for tile in tiles:
+        high, wide = tile.shape[:2]
+        if left and left + wide > width:
+            left, top, tall = 0, top + tall + gap, 0
+        places.append((left, top, wide, high))
+        left, tall = left + wide + gap, max(tall, high)
+    right, bottom = (max((place[at] + place[at + 2] for place in places), default=1) for at in (0, 1))
+    whole = Image.new("RGBA", (right, bottom), (GREY, GREY, GREY, 0))
+    for tile, place in zip(tiles, places, strict=True):
+        whole.paste(Image.fromarray(tile), place[:2])
+    return whole, places
 
 
 def fit(tile: Picture, side: int) -> Image.Image:
