@@ -29,6 +29,7 @@ CAUTION = (
     "A sharp picture is no proof that a unit is selective: where another unit or random weights show nearly the same "
     "(r near 1), it is the photograph’s switches that speak, not the unit."
 )
+_CENTRE = "centre unpooling"
 _ADDED, _PLACED = "where windows chose one pixel, signals add", "where windows chose one pixel, the largest stands"
 _RULES = (  # rules, unpooling, what they do
     ("deconvnet", "sum", f"The paper’s: the signal is rectified; {_ADDED}."),
@@ -88,7 +89,14 @@ def sanity(net: nn.Module, projection: Projection) -> list[Comparison]:
 
     Weights above the layer cannot matter: nothing above it runs.
     """
-    return [_compared(projection, *row) for row in _sanity_rows(net, projection)]
+    found = [_compared(projection, *row) for row in _sanity_rows(net, projection)]
+    shown = projection.signal.float().cpu().numpy()
+    return [
+        each._replace(sentence="The same: there are no switches on the way down.")
+        if each.title == _CENTRE and each.signal is not None and np.array_equal(each.signal, shown)
+        else each
+        for each in found
+    ]
 
 
 def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, str, _Make]]:
@@ -107,7 +115,7 @@ def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, 
     if weights.own and weights.below:
         yield "all of these shuffled", f"Those of {own} and of all below.", shuffled(weights.own + weights.below)
     yield (
-        "centre unpooling",
+        _CENTRE,
         "Switches ignored: every window’s middle.",
         partial(_signal, net, projection, rules, "centre"),
     )
