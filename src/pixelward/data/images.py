@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +60,8 @@ UPRIGHT: Mapping[object, Image.Transpose] = MappingProxyType(
 CHANNELS: Mapping[str, int] = MappingProxyType({"RGB": 3, "BGR": 3, "L": 1})
 
 _speaking = threading.Lock()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,24 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
 )
 
 IMAGENET = Preprocess("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize=256, size=224)
+
+
+class About(NamedTuple):
+    """What the header of a picture file says. mode: Pillow's; turned: whether EXIF asks for it to be turned."""
+
+    width: int
+    height: int
+    mode: str
+    animated: bool
+    turned: bool
+
+
+def about(data: bytes, name: str) -> About:
+    """What a picture file says of itself, with none of its pixels decoded.
+
+    Raises PixelwardError where it is no picture of a known format, or has more pixels than Pillow would decode.
+    """
+    return _readable(lambda: _about(data), name)
 
 
 def decode(data: bytes, name: str) -> Image.Image:
@@ -229,9 +249,11 @@ def _centre(side: int, size: int) -> int:
     return round((side - size) / 2) if side >= size else -((size - side) // 2)
 
 
-def _readable(look: Callable[[], Image.Image], name: str) -> Image.Image:
+def _readable(look: Callable[[], T], name: str) -> T:
     try:
         return look()
+    except PixelwardError:
+        raise
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever their parsing runs into
         # Pillow's words for this one hold an address in memory.
         unknown = isinstance(error, UnidentifiedImageError)
@@ -243,10 +265,20 @@ def _readable(look: Callable[[], Image.Image], name: str) -> Image.Image:
         ) from error
 
 
+def _about(data: bytes) -> About:
+    with _quiet(), _header(data) as image:
+        animated = bool(getattr(image, "is_animated", False))
+        return About(*image.size, image.mode, animated, _orientation(image) in UPRIGHT)
+
+
+def _header(data: bytes) -> Image.Image:
+    Image.init()  # lists the formats that this Pillow was built with
+    return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+
+
 def _open(data: bytes) -> Image.Image:
     with _quiet():
-        Image.init()  # lists the formats that this Pillow was built with
-        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+        image = _header(data)
         if image.format == "TIFF":  # reads more tags, and complains about them, while it loads
             image.load()
     return image
@@ -262,12 +294,16 @@ def _person_view(image: Image.Image) -> Image.Image:
 
 
 def _turned_upright(image: Image.Image) -> Image.Image:
-    try:
-        with _quiet():
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a damaged block says nothing against the picture itself
-        return image
+    with _quiet():
+        orientation = _orientation(image)
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a damaged block says nothing against the picture itself
+        return None
 
 
 def _to_rgb_mode(image: Image.Image) -> Image.Image:

@@ -60,6 +60,8 @@ def load(
 ) -> nn.Module:
     """The network that `model` names, in evaluation mode on the CPU, with its preprocessing as the dict `.preprocess`.
 
+    The names of its classes are `.classes` where they are known: those that `pixelward train` was given.
+
     weights: a `.safetensors` file or a pickle of tensors. preprocess: single keys that go before the network's own;
     a size without a resize scales the network's resize along.
     report: takes a line for each thing done to the weights, and for preprocessing that had to be assumed.
@@ -74,8 +76,10 @@ def load(
         checkpoint.fit(net, state, path.name, report)
     elif made.note:
         report(made.note)
-    beside = _record(path) if path is not None and model in ARCHITECTURES else None
-    found = beside or _attribute(net) or made.preprocess
+    beside = _record(path) if path is not None and model in ARCHITECTURES else {}
+    if "classes" in beside:
+        vars(net)["classes"] = tuple(beside["classes"])
+    found = beside.get("preprocess") or _attribute(net) or made.preprocess
     assumed = _usual_for(net)
     if made.side != IMAGENET.size:
         assumed = replace(assumed, resize=made.side, size=made.side)
@@ -150,10 +154,11 @@ def _attribute(net: nn.Module) -> Mapping[str, object] | None:
     return None
 
 
-def _record(path: Path) -> Mapping[str, object] | None:
-    """The preprocessing that `pixelward train` wrote beside its weights."""
+def _record(path: Path) -> Mapping[str, Any]:
+    """What `pixelward train` wrote beside its weights, preprocessing and classes among it."""
     record = path.with_name("record.json")
-    return json.loads(record.read_text("utf-8"))["preprocess"] if record.is_file() else None
+    found: Mapping[str, Any] = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+    return found
 
 
 def _make(model: str, state: State | None) -> Made:

@@ -112,8 +112,8 @@ def zfnet() -> nn.Sequential:
 def zfnet64() -> nn.Sequential:
     """The trained network of this package for 64x64 pictures, float32, in evaluation mode.
 
-    Its `preprocess` is a dict of how a picture becomes its input. Raises PixelwardError where the package came
-    without its weights.
+    Its `preprocess` is a dict of how a picture becomes its input, its `classes` are WordNet's numbers. Raises
+    PixelwardError where the package came without its weights.
     """
     from safetensors.torch import load_file
 
@@ -125,7 +125,9 @@ def zfnet64() -> nn.Sequential:
         )
     net = build(ZFNET64).eval()
     net.load_state_dict(load_file(WEIGHTS))  # float16 in the file, widened as it is copied
-    vars(net)["preprocess"] = json.loads(WEIGHTS.with_suffix(".json").read_text("utf-8"))["preprocess"]
+    record = json.loads(WEIGHTS.with_suffix(".json").read_text("utf-8"))
+    vars(net)["preprocess"] = record["preprocess"]
+    vars(net)["classes"] = tuple(record["classes"])
     return net
 
 

@@ -28,6 +28,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+PERMISSIONS = "permissions-policy"
+NONE = "camera=(), microphone=(), geolocation=(), display-capture=()"  # for all pages that ask for no other
+CAMERA = NONE.replace("camera=()", "camera=(self)")
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _log = logging.getLogger("uvicorn.error")
@@ -68,6 +71,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                headers.setdefault(PERMISSIONS, NONE)
             await send(message)
 
         refused = self._refused(scope)

@@ -104,3 +104,64 @@ def relative(page: str, target: str) -> str:
     while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:
         shared += 1
     return "../" * (len(here) - shared) + "/".join(there[shared:])
+
+
+# The live part: there is none of it in an export.
+
+LIVE = "live.html"
+
+
+def live(layer: str = "", channel: int = -1) -> str:
+    """Where pictures are tried; with a layer's slug, and a unit's channel, these are shown first."""
+    unit = f"&unit={channel}" if channel >= 0 else ""
+    return f"{LIVE}?layer={layer}{unit}" if layer else LIVE
+
+
+def live_from(page: str) -> str:
+    """Where a page leads to for trying pictures: to the layer or unit that it is about."""
+    found = place(page)
+    return live(found.slug, found.number) if found and found.kind in ("layer", "unit") else LIVE
+
+
+def try_upload() -> str:
+    """Where a picture is sent to."""
+    return "live/pictures"
+
+
+def try_picture(id: int) -> str:
+    """Where it is asked for that a picture of the atlas is tried."""
+    return f"live/pictures/{id}"
+
+
+def tried(token: str) -> str:
+    """What the network takes a picture for."""
+    return f"live/{token}/picture.html"
+
+
+def tried_image(token: str, name: str) -> str:
+    """The picture as the network takes it."""
+    return f"live/{token}/{name}.webp"
+
+
+def maps(token: str, slug: str = "") -> str:
+    """The feature maps of a layer, which the query names."""
+    return f"live/{token}/maps.html" + (f"?layer={slug}" if slug else "")
+
+
+def map_sheet(token: str, slug: str, scale: str) -> str:
+    """A layer's feature maps in one picture."""
+    return f"live/{token}/{slug}.{scale}.webp"
+
+
+def tried_unit(token: str, slug: str, channel: int, position: tuple[int, ...] = ()) -> str:
+    """A unit on a picture, at a place of its map; at the strongest where none is named."""
+    return f"live/{token}/{slug}/{channel}.html{_at(position)}"
+
+
+def tried_unit_image(token: str, slug: str, channel: int, position: tuple[int, ...], kind: str) -> str:
+    """Its projection, the patch that it came from, or its map."""
+    return f"live/{token}/{slug}/{channel}.{kind}.webp{_at(position)}"
+
+
+def _at(position: tuple[int, ...]) -> str:
+    return f"?y={position[0]}&x={position[1]}" if position else ""

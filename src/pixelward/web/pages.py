@@ -71,9 +71,18 @@ def twin(page: Page) -> str:
     return json.dumps(asdict(page), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-def problem(title: str, told: PixelwardError) -> str:
-    """The page of a server that cannot give what it was asked for. Its links begin at the root of the site."""
-    return _environment().get_template("problem.html").render(title=title, told=told, to=lambda target: f"/{target}")
+def filled(template: str, page: object) -> str:
+    """A page of the live part, or a piece of one, whose links are those of a page at the site's root."""
+    return _environment().get_template(template).render(page=page, live=True, to=partial(links.relative, links.INDEX))
+
+
+def problem(title: str, told: PixelwardError, piece: bool = False) -> str:
+    """The page of a server that cannot give what it was asked for, or the piece of one that says it.
+
+    Its links begin at the root of the site.
+    """
+    template = _environment().get_template("live/problem.html" if piece else "problem.html")
+    return template.render(title=title, told=told, to=lambda target: f"/{target}")
 
 
 def number(value: float) -> str:

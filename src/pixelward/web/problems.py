@@ -19,31 +19,37 @@ TITLES = {
     404: "There is nothing here",
     405: "This can only be read",
     409: "Overtaken by a newer question",
+    410: "This picture is no longer kept",
     413: "This is too large",
     421: "Not under this name",
     500: "Something broke",
     503: "The atlas cannot be read now",
 }
-BUSY = "The network is busy"
 SHOWN = 200  # characters of an address that are repeated
 
 
 def problem(
     scope: Scope, status: int, told: PixelwardError, headers: Mapping[str, str] | None = None, title: str = ""
 ) -> Response:
-    """The answer to the request of `scope`: JSON where its address or its Accept header asks for that, else HTML."""
+    """The answer to the request of `scope`: JSON where it asks for that, else a page or a piece of one."""
     title = title or TITLES.get(status) or HTTPStatus(status).phrase
     headers = {"cache-control": "no-store", **(headers or {})}
     if wants_json(scope):
         plain = {"problem": title, "given": told.given, "allowed": told.allowed, "next_step": told.next_step}
         text = json.dumps(plain, indent=1) + "\n"
         return Response(text.encode(), status, headers, "application/json")
-    return Response(pages.problem(title, told).encode(), status, headers, "text/html; charset=utf-8")
+    text = pages.problem(title, told, piece=wants_piece(scope))
+    return Response(text.encode(), status, headers, "text/html; charset=utf-8")
 
 
 def wants_json(scope: Scope) -> bool:
     """Whether a request is a program's: its address ends in .json, or JSON is what it accepts."""
     return scope["path"].endswith(".json") or "application/json" in Headers(scope=scope).get("accept", "")
+
+
+def wants_piece(scope: Scope) -> bool:
+    """Whether a request is a script's of our own pages, for a piece to put into one."""
+    return Headers(scope=scope).get("hx-request") == "true"
 
 
 def address_of(scope: Scope) -> str:

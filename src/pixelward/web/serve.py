@@ -19,9 +19,9 @@ from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.guard import LOOPBACK, Guard, host_name
-from pixelward.web.problems import BUSY, address_of, problem
+from pixelward.web.problems import address_of, problem
+from pixelward.web.refusals import Refusal, Unreadable
 from pixelward.web.site import Site
-from pixelward.web.worker import Busy, Superseded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,19 +47,18 @@ def app(
     Raises PixelwardError if the folder holds no finished atlas, or not this network's.
     """
     studio = None if model is None else _studio(atlas, model)
+    site = Site(atlas, studio)
     # Without the pages that FastAPI makes by itself: they load scripts from another host.
     served = FastAPI(
         title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_life
     )
-    served.state.site = Site(atlas, studio)
+    served.state.site = site
     served.state.studio = studio
     served.add_middleware(Guard, hosts=[*LOOPBACK, *map(host_name, allow_hosts)])
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
-    served.add_exception_handler(Busy, _busy)
-    served.add_exception_handler(Superseded, _overtaken)
     served.add_exception_handler(PixelwardError, _mistaken)
-    for router in routers:
+    for router in [*routers, *([] if studio is None else [_live(site, studio)])]:
         served.include_router(router)
     served.add_api_route("/{address:path}", _answer, methods=["GET", "HEAD"])
     return served
@@ -104,6 +103,18 @@ def _studio(atlas: str | Path, model: nn.Module) -> Studio:
     return Studio(Atlas.open(atlas), model)
 
 
+def _live(site: Site, studio: Studio) -> APIRouter:
+    from pixelward.web.live.routes import router
+
+    def atlas() -> Atlas:
+        try:
+            return site.atlas
+        except (PixelwardError, OSError) as error:
+            raise _unreadable(site, error) from error
+
+    return router(studio, atlas)
+
+
 @asynccontextmanager
 async def _life(served: FastAPI) -> AsyncIterator[None]:
     yield
@@ -118,7 +129,7 @@ def _answer(request: Request) -> Response:
     try:
         item = site.get(address)
     except (PixelwardError, OSError) as error:
-        return _unreadable(request, error)
+        raise _unreadable(site, error) from error
     if item is None:
         raise HTTPException(404)
     tag = f'"{item.tag}"'
@@ -157,33 +168,30 @@ def _mistaken(request: Request, error: Exception) -> Response:
     """For what a route was given and cannot use."""
     if not isinstance(error, PixelwardError):
         raise error
-    return problem(request.scope, 400, error)
+    told = _discreet(request.app.state.site, error)
+    if isinstance(error, Refusal):
+        return problem(request.scope, error.status, told, error.headers, error.title)
+    return problem(request.scope, 400, told)
 
 
-def _busy(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Busy)
-    return problem(request.scope, 503, error, {"retry-after": "3"}, BUSY)
-
-
-def _overtaken(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Superseded)
-    return problem(request.scope, 409, error)
-
-
-def _unreadable(request: Request, error: Exception) -> Response:
-    """For an atlas that vanished, is not finished or is damaged. Says the name of its folder, not where that lies."""
-    site: Site = request.app.state.site
-    told = error
-    if not isinstance(told, PixelwardError):
-        told = PixelwardError(
-            given=f"{site.folder}, of which a file cannot be read ({getattr(error, 'strerror', None) or 'damaged'})",
-            allowed="an atlas as it was written",
-            next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
-        )
-    given, allowed, step = (
-        part.replace(str(site.folder), site.folder.name or ".") for part in (told.given, told.allowed, told.next_step)
+def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
+    """For an atlas that vanished, is not finished or is damaged."""
+    if isinstance(error, PixelwardError):
+        return Unreadable(given=error.given, allowed=error.allowed, next_step=error.next_step)
+    return Unreadable(
+        given=f"{site.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
+        allowed="an atlas as it was written",
+        next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
     )
-    return problem(request.scope, 503, PixelwardError(given=given, allowed=allowed, next_step=step))
+
+
+def _discreet(site: Site, error: PixelwardError) -> PixelwardError:
+    """The same words, with the name of the atlas's folder instead of where that lies."""
+    given, allowed, step = (
+        part.replace(str(site.folder), site.folder.name or ".")
+        for part in (error.given, error.allowed, error.next_step)
+    )
+    return PixelwardError(given=given, allowed=allowed, next_step=step)
 
 
 def _any(host: str) -> bool:

@@ -59,7 +59,9 @@ class Site:
         finished atlas."""
         self.folder = Path(folder)
         self._studio = studio
-        self._static = dict(_walk(files("pixelward.web") / "static"))
+        own = files("pixelward.web")
+        folders = [own / "static"] if studio is None else [own / "static", own / "live" / "static"]
+        self._static = {name: file for folder in folders for name, file in _walk(folder)}
         self._changing = threading.Lock()
         self._edition: _Edition | None = None
         self.atlas  # noqa: B018, so that the first reader is not the one to find out

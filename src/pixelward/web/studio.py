@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pixelward.atlas import Atlas
 from pixelward.core.check import check
+from pixelward.core.layers import Layer, find_layers
 from pixelward.errors import PixelwardError
 from pixelward.scan import recognised
 from pixelward.web.worker import WAITING, Worker
@@ -28,6 +30,9 @@ class Studio:
         self.net = net
         self.preprocess = atlas.preprocess
         self.size = atlas.size
+        self._like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
+        self._addresses = [record.address for record in atlas.layers]
+        self._layers: dict[str, Layer] = {}
         self._worker = Worker(waiting)
         # At once and beside the start, so that the first page has it, and the first picture a network that has run.
         self._operations = self._worker.submit("", self._check)
@@ -39,6 +44,18 @@ class Studio:
         Raises Busy or Superseded where the worker does.
         """
         return await self._worker.run(key, job)
+
+    def batch(self, pixels: Tensor) -> Tensor:
+        """A prepared picture, (C, H, W), as a batch of one where the network is and in its type."""
+        return pixels[None].to(self._like.device, self._like.dtype)
+
+    def layer(self, address: str) -> Layer:
+        """A layer of the atlas as `observe` takes it; the first call runs the network. To be asked for in a job."""
+        if not self._layers:
+            channels = len(self.preprocess.mean)
+            found = find_layers(self.net, self._addresses, size=self.size, channels=channels)
+            self._layers = {layer.address: layer for layer in found}
+        return self._layers[address]
 
     def holds(self, atlas: Atlas) -> bool:
         """Whether the atlas is, still, one of this network."""

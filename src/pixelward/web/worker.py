@@ -9,19 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
-from pixelward.errors import PixelwardError
+from pixelward.web.refusals import Busy, Superseded
+
+__all__ = ["Busy", "Superseded", "Worker"]
 
 WAITING = 8  # jobs that may wait; with the one at work, a few seconds of it
 
 T = TypeVar("T")
-
-
-class Busy(PixelwardError):
-    """So many wait already that one more would wait too long."""
-
-
-class Superseded(PixelwardError):
-    """The same visitor asked for something newer meanwhile."""
 
 
 class _Job(NamedTuple):

@@ -1,0 +1,207 @@
+"""A picture through the network: what the live part answers. What is here runs in the studio's worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelward.atlas import Atlas, LayerRecord
+from pixelward.core.layers import observe
+from pixelward.core.passage import untouched
+from pixelward.errors import PixelwardError
+from pixelward.pictures import crop, fit, focus_box, signal_to_picture, square_round, view_box
+from pixelward.projection import Projection, project
+from pixelward.web import gather, links
+from pixelward.web.live import maps
+from pixelward.web.live.entries import Choice, Guess, MapEntry, MapsPanel, TriedPanel, UnitPanel
+from pixelward.web.live.uploads import Tried
+from pixelward.web.studio import Studio
+
+GUESSES = 5
+MOST = 1024  # maps that are listed
+TILE = 224  # pixels of a projection's side
+ORDERS = ("share", "value", "number")
+
+
+def tried_panel(studio: Studio, atlas: Atlas, picture: Tried, token: str) -> TriedPanel:
+    """The picture, and what the network takes it for."""
+    picture.files.put("picture", maps.exact(Image.fromarray(picture.shown)))
+    classes, guesses = _guesses(studio, picture)
+    return TriedPanel(
+        path=links.tried(token),
+        name=picture.name,
+        width=picture.width,
+        height=picture.height,
+        size=studio.size,
+        notes=picture.notes,
+        image=links.tried_image(token, "picture"),
+        maps=links.maps(token),
+        classes=classes,
+        guesses=guesses,
+        layers=tuple(Choice(record.slug, record.address) for record in atlas.layers),
+    )
+
+
+def maps_panel(
+    studio: Studio, atlas: Atlas, record: LayerRecord, picture: Tried, token: str, order: str, scale: str
+) -> MapsPanel:
+    """The feature maps of a layer."""
+    values = activations(studio, record, picture)
+    scale = scale if record.map else "layer"
+    picture.files.put(sheet_name(record, scale), maps.sheet(values, scale))
+    flat = values.reshape(len(values), -1)
+    strongest, best = flat.argmax(axis=1), flat.max(axis=1)
+    most = np.asarray(atlas.stats(record).maximum)
+    share = np.divide(best, most, out=np.full_like(best, -1), where=most > 0)
+    listed = np.argsort({"share": -share, "value": -best, "number": np.arange(len(best))}[order], kind="stable")
+    cell = maps.cell_of(*values.shape[1:])
+    return MapsPanel(
+        path=links.maps(token, record.slug),
+        layer=gather.layer_entry(atlas, record),
+        order=order,
+        scale=scale,
+        signed=maps.is_signed(values),
+        sheet=links.map_sheet(token, record.slug, scale),
+        cell=cell,
+        columns=maps.columns_for(len(values), cell),
+        maps=tuple(
+            MapEntry(
+                channel=channel,
+                value=float(best[channel]),
+                position=_place(strongest[channel], record),
+                share=float(share[channel]) if most[channel] > 0 else None,
+                path=links.tried_unit(token, record.slug, channel),
+            )
+            for channel in listed[:MOST].tolist()
+        ),
+        left_out=max(len(values) - MOST, 0),
+    )
+
+
+def unit_panel(
+    studio: Studio,
+    atlas: Atlas,
+    record: LayerRecord,
+    picture: Tried,
+    token: str,
+    channel: int,
+    position: tuple[int, int] | None,
+) -> UnitPanel:
+    """The projection of a unit, at `position` or its strongest place, beside its hits in the atlas."""
+    drawings = atlas.drawings
+    rules, unpool = (drawings.rules, drawings.unpool) if drawings else ("deconvnet", "sum")
+    place = position if record.map else None
+    found = cast(
+        Projection,
+        project(
+            studio.net,
+            picture.pixels,
+            layer=record.address,
+            channel=channel,
+            position=place,
+            rules=rules,
+            unpool=unpool,
+        ),
+    )
+    (unit,) = gather.unit_entries(atlas, record, [channel])
+    values = activations(studio, record, picture)[channel]
+    seen = found.shown
+    signal = found.signal.float().cpu().numpy()
+    drawn = signal_to_picture(signal, studio.preprocess.channels, seen)
+    view = view_box(seen, *studio.size)
+    focus = focus_box(signal, seen) if unit.closer else None
+    if focus is not None:
+        view = square_round(focus, view)
+    for kind, tile in (
+        ("projection", maps.exact(fit(crop(drawn.picture, view), TILE))),
+        ("patch", maps.exact(fit(crop(picture.shown, view), TILE))),
+        ("map", maps.single(values)),
+    ):
+        picture.files.put(drawn_name(record, channel, found.position, kind), tile)
+    image = partial(links.tried_unit_image, token, record.slug, channel, found.position)
+    return UnitPanel(
+        path=links.tried_unit(token, record.slug, channel, found.position),
+        layer=gather.layer_entry(atlas, record),
+        unit=unit,
+        value=found.value,
+        position=found.position,
+        best=found.value >= float(values.max()),
+        field=found.field,
+        reach=found.reach,
+        shown=seen,
+        size=studio.size,
+        rank=sum(hit.value > found.value for hit in unit.hits),
+        how=f"rules {rules}, unpooling {unpool}, seed value",
+        close=focus is not None,
+        largest=drawn.scale,
+        map=tuple(tuple(row) for row in values.tolist()),
+        signed=maps.is_signed(values),
+        picture=links.tried_image(token, "picture"),
+        projection=image("projection"),
+        patch=image("patch"),
+        drawn_map=image("map"),
+        notes=gather.layer_entry(atlas, record).notes,
+    )
+
+
+def sheet_name(record: LayerRecord, scale: str) -> str:
+    """What the sheet of a layer's maps is kept under."""
+    return f"{record.slug}.{scale if record.map else 'layer'}"
+
+
+def drawn_name(record: LayerRecord, channel: int, position: tuple[int, ...], kind: str) -> str:
+    """What a drawing of a unit is kept under."""
+    return f"{record.slug}.{channel}.{'.'.join(map(str, position))}.{kind}"
+
+
+def activations(studio: Studio, record: LayerRecord, picture: Tried) -> NDArray[np.float32]:
+    """A layer's values for the picture, (C, h, w) float32; a vector as maps of one cell."""
+    found: list[NDArray[np.float32]] = []
+    layer = studio.layer(record.address)
+    observe(
+        studio.net, studio.batch(picture.pixels), [layer], lambda _, maps: found.append(maps[0].float().cpu().numpy())
+    )
+    (values,) = found
+    if not np.isfinite(values).all():
+        raise PixelwardError(
+            given=f"picture {picture.name}, for which {record.address} has values that are not finite",
+            allowed="finite activations",
+            next_step="look for NaN or infinity in the weights",
+        )
+    return np.array(values).reshape(len(values), *(record.map or (1, 1)))
+
+
+def _guesses(studio: Studio, picture: Tried) -> tuple[int, tuple[Guess, ...] | None]:
+    """How many classes there are, and the most probable of them."""
+    with untouched(studio.net), torch.no_grad():
+        output: Any = studio.net(studio.batch(picture.pixels).clone())
+    if not isinstance(output, torch.Tensor) or output.dim() != 2 or output.shape[1] < 2:
+        return 0, None
+    values: torch.Tensor = output[0].double().cpu()
+    # A network that ends in a softmax already gives probabilities.
+    done = bool((values >= 0).all()) and abs(float(values.sum()) - 1) < 1e-3
+    probabilities = values if done else torch.softmax(values, 0)
+    if not bool(torch.isfinite(probabilities).all()):
+        return len(values), None
+    shares, indices = probabilities.topk(min(GUESSES, len(values)))
+    names = _names(studio, len(values))
+    pairs = zip(indices.tolist(), shares.tolist(), strict=True)
+    return len(values), tuple(Guess(index, names[index] if names else None, share) for index, share in pairs)
+
+
+def _names(studio: Studio, count: int) -> Sequence[str] | None:
+    """What the network calls its classes, in its attribute `classes`."""
+    names = getattr(studio.net, "classes", None)
+    if isinstance(names, list | tuple) and len(names) == count and all(isinstance(name, str) for name in names):
+        return names
+    return None
+
+
+def _place(index: int, record: LayerRecord) -> tuple[int, ...]:
+    return tuple(int(each) for each in np.unravel_index(index, record.map)) if record.map else ()

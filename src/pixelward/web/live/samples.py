@@ -1,0 +1,57 @@
+"""Pictures of the atlas itself, to be tried as if they were sent."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from PIL import Image
+
+from pixelward.atlas import Atlas
+from pixelward.data.images import decode, to_rgb, to_tensor
+from pixelward.errors import PixelwardError
+from pixelward.folder import thumb_file
+from pixelward.gallery import Gallery
+from pixelward.web import gather, links
+from pixelward.web.entries import Sample
+from pixelward.web.live.uploads import Tried
+
+SHOWN = 8
+
+
+def samples(atlas: Atlas) -> tuple[Sample, ...]:
+    """A few of the pictures that hold a hit, evenly spread; none while the atlas is not drawn."""
+    if atlas.drawings is None:
+        return ()
+    ids = list(atlas.hit_pictures())
+    count = min(SHOWN, len(ids))
+    chosen = [ids[number * (len(ids) - 1) // max(count - 1, 1)] for number in range(count)]
+    rows = atlas.pictures(chosen).values()
+    return tuple(Sample(row.id, gather.picture_name(row), links.thumb(row.id), links.picture(row.id)) for row in rows)
+
+
+def sampled(atlas: Atlas, id: int) -> Tried:
+    """A picture of the atlas, as it was scanned; its small copy where the file is not to be had any more."""
+    row = atlas.picture(id)
+    name = gather.picture_name(row)
+    width, height = row.width or 0, row.height or 0
+    try:
+        loaded = gallery(atlas).load(row)
+        return Tried(name, loaded.pixels, loaded.shown, width, height, ())
+    except (PixelwardError, OSError) as missing:
+        file = atlas.path / thumb_file(id)
+        if not file.is_file():
+            raise PixelwardError(
+                given=f"picture {name}, whose file is not where it was scanned",
+                allowed="pictures that are still there",
+                next_step="choose another, or send the file",
+            ) from missing
+        small = decode(file.read_bytes(), name).resize(atlas.size[::-1], Image.Resampling.BILINEAR)
+        pixels = to_tensor(small, atlas.preprocess)
+        note = "This is the atlas’s small copy, since the file is not where it was scanned; values differ a little."
+        return Tried(name, pixels, to_rgb(pixels, atlas.preprocess), width, height, (note,))
+
+
+@lru_cache(maxsize=1)
+def gallery(atlas: Atlas) -> Gallery:
+    """The scanned pictures: listed once, for that may take long."""
+    return Gallery(atlas, None)

@@ -1,0 +1,66 @@
+"""What the server refuses with a status of its own: errors as all others, and how the answer is headed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pixelward.errors import PixelwardError
+
+
+class Refusal(PixelwardError):
+    """A refusal with its HTTP status."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = ""  # "" for the usual one of the status
+    headers: ClassVar[Mapping[str, str]] = {}
+
+
+class Busy(Refusal):
+    """So many wait already that one more would wait too long."""
+
+    status = 503
+    title = "The network is busy"
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "3"}
+
+
+class Superseded(Refusal):
+    """The same visitor asked for something newer meanwhile."""
+
+    status = 409
+
+
+class TooLarge(Refusal):
+    """More bytes or pixels than are taken."""
+
+    status = 413
+
+
+class Gone(Refusal):
+    """A picture that is not kept, any more or ever."""
+
+    status = 410
+
+
+class Unreadable(Refusal):
+    """An atlas that vanished, is not finished or is damaged."""
+
+    status = 503
+
+
+class OtherNetwork(Refusal):
+    """The atlas was scanned anew, with another network than the one at hand."""
+
+    status = 503
+    title = "The atlas is of another network now"
+
+
+class Impossible(Refusal):
+    """What the network or its layer does not allow."""
+
+    status = 422
+    title = "This cannot be done"
+
+    @classmethod
+    def of(cls, error: PixelwardError) -> Impossible:
+        return cls(given=error.given, allowed=error.allowed, next_step=error.next_step)
