@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from pixelward.atlas import Atlas, Drawings, LayerRecord
+from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.controls import CAUTION, Comparison, by_rules, sanity
 from pixelward.core.fields import Box
 from pixelward.details import Details, Likened, Stage, read_details, write_details
@@ -86,7 +86,7 @@ def draw_details(
     asked = units_asked(atlas, units)
     drawings = _drawings(atlas, asked)
     wanted = [(each, hit) for each in asked for hit in dict.fromkeys(hits)]
-    there = [(each, hit) for each, hit in wanted if _has(atlas, each, hit)]
+    there = [(each, hit) for each, hit in wanted if has_hit(atlas, each, hit)]
     missing = len(wanted) - len(there)
     if missing:
         note(f"{missing} of {len(wanted)} hits left out: the units do not have so many, or are dead in this collection")
@@ -94,7 +94,8 @@ def draw_details(
     if to_do:
         gallery, started = Gallery(atlas, pictures), time.monotonic()
         for done, (each, hit) in enumerate(to_do, start=1):
-            write_details(atlas, each.layer, each.channel, *examine(atlas, net, gallery, *each, hit))
+            loaded = gallery.load(picture_of(atlas, *each, hit))
+            write_details(atlas, each.layer, each.channel, *examine(atlas, net, loaded.pixels, *each, hit))
             if report is not None:
                 report(done, len(to_do), done / max(time.monotonic() - started, 1e-9))
     if there:  # also where an earlier run was interrupted before it could say so
@@ -102,18 +103,21 @@ def draw_details(
     return atlas
 
 
+def picture_of(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> PictureRow:
+    """The picture of a hit, from 1, that the unit has."""
+    return atlas.picture(int(atlas.units(record).picture[channel, hit - 1]))
+
+
 def examine(
-    atlas: Atlas, net: nn.Module, gallery: Gallery, record: LayerRecord, channel: int, hit: int
+    atlas: Atlas, net: nn.Module, pixels: Tensor, record: LayerRecord, channel: int, hit: int
 ) -> tuple[Details, bytes]:
-    """The details of a unit's hit, from 1, and their pictures as WebP. The atlas must be drawn, and hold the hit."""
-    drawings = atlas.drawings
-    if drawings is None or not _has(atlas, Asked(record, channel), hit):
-        raise PixelwardError(
-            given=f"hit {hit} of {record.address}, unit {channel}",
-            allowed="hits that the unit has, in an atlas that is drawn",
-            next_step="choose one of the hits on the unit's page",
-        )
-    projection = _projection(atlas, net, gallery, drawings, record, channel, hit)
+    """The details of a hit, from 1, that a unit of a drawn layer has, and their pictures as WebP.
+
+    pixels: the hit's picture, prepared, (C, H, W). Raises PixelwardError where the network gives another value there
+    than in the scan.
+    """
+    drawings = _drawings(atlas, [Asked(record, channel)])
+    projection = _projection(atlas, net, pixels, drawings, record, channel, hit)
     panels = _Panels(projection)
     way = way_back(net, projection, panels.stage)
     methods = [panels.likened(each) for each in by_rules(net, projection)]
@@ -152,14 +156,15 @@ def _drawings(atlas: Atlas, asked: Sequence[Asked]) -> Drawings:
     return drawings
 
 
-def _has(atlas: Atlas, asked: Asked, hit: int) -> bool:
+def has_hit(atlas: Atlas, asked: Asked, hit: int) -> bool:
+    """Whether a unit has so many hits; they are counted from 1."""
     return 1 <= hit <= atlas.k and int(atlas.units(asked.layer).picture[asked.channel, hit - 1]) >= 0
 
 
 def _projection(
     atlas: Atlas,
     net: nn.Module,
-    gallery: Gallery,
+    pixels: Tensor,
     drawings: Drawings,
     record: LayerRecord,
     channel: int,
@@ -168,10 +173,9 @@ def _projection(
     """The hit projected again, from its picture, as it was drawn."""
     units, at = atlas.units(record), (channel, hit - 1)
     position = tuple(units.position[at].tolist()) if record.map else ()
-    loaded = gallery.load(atlas.picture(int(units.picture[at])))
     found = project(
         net,
-        loaded.pixels,
+        pixels,
         layer=record.address,
         channel=channel,
         position=position,
