@@ -33,9 +33,9 @@ _CENTRE = "centre unpooling"
 _ADDED, _PLACED = "where windows chose one pixel, signals add", "where windows chose one pixel, the largest stands"
 _RULES = (  # rules, unpooling, what they do
     ("deconvnet", "sum", f"The paper’s: the signal is rectified; {_ADDED}."),
-    ("deconvnet", "place", f"The same; {_PLACED}."),
+    ("deconvnet", "place", f"The signal is rectified; {_PLACED}."),
     ("guided", "sum", f"Rectified, and only where the unit below fired; {_ADDED}."),
-    ("guided", "place", f"The same; {_PLACED}."),
+    ("guided", "place", f"Rectified, and only where the unit below fired; {_PLACED}."),
     ("gradient", "sum", "How the value changes with each pixel; nothing is rectified."),
 )
 
