@@ -11,12 +11,14 @@ from torch import nn
 
 import pixelward as pw
 from pixelward import controls
+from pixelward.core.fields import Box
 from pixelward.core.kernels import kernels
 from pixelward.core.trace import trace
 from pixelward.details import read_details
-from pixelward.examine import MOST, draw_details, units_asked
+from pixelward.examine import MOST, _Panels, draw_details, units_asked
 from pixelward.folder import details_file, kernel_file
 from pixelward.pictures import correlation, crop, signal_to_picture, view_box
+from pixelward.strips import Step
 from test_draw import PREPROCESS, SIZE, network, pictures  # noqa: F401
 
 
@@ -91,6 +93,26 @@ def test_every_panel_has_a_tile_inside_the_file_and_none_overlap(drawn):
     assert taken.max() == 1
     titles = [stage.title for stage in found.way]
     assert titles == ["seed", "rectify", "filter", "unpool", "rectify", "filter"]
+
+
+def test_panels_are_close_up_where_the_signal_fills_a_small_part_of_a_large_field():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(64)).eval()
+    net.preprocess = PREPROCESS | {"resize": 64, "size": 64}
+    one = pw.project(net, torch.randn(3, 64, 64), layer="2", channel=1)
+    assert one.field == Box(-1, -1, 66, 66)
+    panels = _Panels(one)
+    maps = np.zeros((4, 64, 64), np.float32)
+    row, column = np.argwhere(one.signal.numpy().any(axis=0)).mean(axis=0).round().astype(int)
+    maps[1, row, column] = 1
+    assert panels.closer
+    for each in (maps, np.roll(maps, 31, axis=(1, 2))):  # the second one lies beside the part that is shown
+        panels.stage(Step("rectify", "1", each), False)
+        assert (panels.tiles[-1][..., 3] > 0).sum() == 1
+    assert max(panels.tiles[0].shape) <= 5
+    assert max(panels.tiles[1].shape) > 20
+    panels.stage(Step("filter", "0", one.signal.numpy()), True)
+    assert panels.tiles[2].shape[:2] == panels.tiles[0].shape[:2]
 
 
 def test_the_network_is_left_as_it_was(drawn):

@@ -51,7 +51,7 @@ class Details:
     """A hit and its signal at length. hit: from 1, the strongest. size: width and height of the file of pictures.
 
     network, picture, position, value, rules, unpool, seed: what it was made of. caution: what no picture here proves.
-    closer: whether compared pictures show a part of the field, where the signal is. silent: whether nothing arrives.
+    closer: whether the panels show a part of the field only, where the signal is. silent: whether nothing arrives.
     """
 
     network: str

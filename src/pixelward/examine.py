@@ -20,7 +20,7 @@ from pixelward.details import Details, Likened, Stage, read_details, write_detai
 from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
 from pixelward.gallery import Gallery, refuse_other_value
-from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture, view_box
+from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture
 from pixelward.projection import Projection, project
 from pixelward.scan import recognised
 from pixelward.strips import Step
@@ -196,23 +196,23 @@ class _Panels:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._size = (projection.signal.shape[1], projection.signal.shape[2])
-        self._field = view_box(projection.shown, *self._size)
-        self._close, self.closer = closer(projection)
+        self._shown, self.closer = closer(projection)
         self.tiles: list[Pixels] = []
 
     def stage(self, step: Step, last: bool) -> Stage:
-        """The part of the maps that lies over the field, so that all panels show the same piece of the picture."""
+        """The maps where they lie over the shown part of the picture, so that all panels show the same piece of it."""
         if last:
-            tile = self._drawn(step.signal, self._field)
+            tile = self._drawn(step.signal, self._shown)
+        elif step.signal.shape[1:] == (1, 1):  # a vector
+            tile = inks(step.signal[:, 0, 0])
         else:
-            drawn = inks(step.signal if step.signal.shape[1:] != (1, 1) else step.signal[:, 0, 0])
-            tile = crop(drawn, self._over(step.signal), fill=0) if step.signal.shape[1:] != (1, 1) else drawn
+            tile = crop(inks(step.signal), self._over(step.signal), fill=0)
         share = np.count_nonzero(step.signal) / step.signal.size
         return Stage(step.title, step.subtitle, step.signal.shape, share, self._add(tile))
 
     def likened(self, each: Comparison) -> Likened:
         """A compared signal where the shown one is."""
-        tile = None if each.signal is None else self._add(self._drawn(each.signal, self._close))
+        tile = None if each.signal is None else self._add(self._drawn(each.signal, self._shown))
         plain, fine = each.likeness or (None, None)
         return Likened(each.title, each.sentence, tile, plain, fine, each.is_shown)
 
@@ -221,17 +221,20 @@ class _Panels:
         return crop(shown.picture, view)
 
     def _over(self, maps: NDArray[np.floating]) -> Box:
-        """The field in cells of these maps, and whatever holds signal beside it."""
+        """The shown part in cells of these maps; wider where the signal would not be seen, or be cut at its border."""
         edges = []
         for axis in (0, 1):
-            length, whole = maps.shape[axis + 1], self._size[axis]
-            first, size = self._field[axis], self._field[axis + 2]
-            busy = np.flatnonzero(maps.any(axis=(0, 2 - axis)))
-            low = min(math.floor(first * length / whole), int(busy[0]) if busy.size else length)
-            high = max(math.ceil((first + size) * length / whole), int(busy[-1]) + 1 if busy.size else 0)
-            edges.append((low, high - low))
-        (top, height), (left, width) = edges
-        return Box(top, left, height, width)
+            scale = maps.shape[axis + 1] / self._size[axis]
+            first, size = self._shown[axis], self._shown[axis + 2]
+            edges.append((math.floor(first * scale), math.ceil((first + size) * scale)))
+        (top, bottom), (left, right) = edges
+        busy: NDArray[np.bool_] = np.asarray(maps.any(axis=0))
+        if not self.closer or not busy[max(top, 0) : bottom, max(left, 0) : right].any():
+            rows, columns = (np.flatnonzero(busy.any(axis=axis)) for axis in (1, 0))
+            if rows.size:
+                top, bottom = min(top, int(rows[0])), max(bottom, int(rows[-1]) + 1)
+                left, right = min(left, int(columns[0])), max(right, int(columns[-1]) + 1)
+        return Box(top, left, bottom - top, right - left)
 
     def _add(self, tile: Pixels) -> Tile:
         small = tile if max(tile.shape[:2]) <= MOST else np.asarray(fit(tile, MOST))
