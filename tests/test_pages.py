@@ -564,3 +564,8 @@ def test_hits_lead_to_pages_of_their_own_only_where_there_is_a_network(every: di
 @pytest.mark.parametrize(("value", "text"), [(-0.004, "0.00"), (-0.5, "−0.50"), (0.999, "1.00"), (0.0, "0.00")])
 def test_correlations_have_a_sign_where_they_have_one(value: float, text: str):
     assert pages.signed(value) == text
+
+
+def test_long_names_may_break_and_stay_escaped():
+    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.<wbr>5."
+    assert Tags(str(pages.breakable("a.b_c/<i>.x & 0.5."))).words == "a.b_c/<i>.x & 0.5."
