@@ -214,7 +214,7 @@ def test_what_is_told_of_a_hit_at_length_is_whole_at_any_width(page: Any, site: 
     assert cut == []
     tiles = [tile.bounding_box() for tile in page.locator("#way-3 svg.tile").all()]
     assert len(tiles) == 14
-    assert all(130 < tile["width"] < 300 and abs(tile["width"] - tile["height"]) < 2 for tile in tiles)
+    assert all(100 < tile["width"] < 300 and abs(tile["width"] - tile["height"]) < 2 for tile in tiles)
     assert all(tile["x"] >= 0 and tile["x"] + tile["width"] <= width for tile in tiles)
     shown = set(page.eval_on_selector_all("#way-3 image", "found => found.map((each) => each.href.baseVal)"))
     assert shown == {"2.details-3.webp"}
