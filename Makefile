@@ -16,7 +16,7 @@ BENCH_STAMP := .venv-bench/.stamp
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test test-web zoo bench bench-short bench-web check lint format types clean
+.PHONY: demo test test-web zoo bench bench-short bench-web bench-live check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -42,6 +42,10 @@ bench-short: $(BENCH_STAMP)
 # Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
 bench-web: $(STAMP)
 	$(BIN)/python bench/web.py $(BENCH_WEB)
+
+# Seconds; fails where the first answer to a picture takes a second or longer. Wants the demo's atlas: `make demo`.
+bench-live: $(STAMP)
+	$(BIN)/python -m bench.live $(BENCH_LIVE)
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test

@@ -88,10 +88,19 @@ def load(client: httpx.Client, addresses: Sequence[str], rate: float, seconds: f
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[str, float]]:
-    """`pixelward serve` as a process: its address, and the seconds until it gave its first page."""
+def server(folder: Path, *words: str) -> Iterator[tuple[str, float]]:
+    """`pixelward serve` as a process: its address, and the seconds until it gave its first page. words: more of it."""
     began = time.perf_counter()
-    command = [sys.executable, "-c", "from pixelward.cli import app; app()", "serve", str(folder), "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from pixelward.cli import app; app()",
+        "serve",
+        str(folder),
+        *words,
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -175,6 +175,13 @@ def test_weights_trained_on_classes_of_ones_own_fit_the_bundled_network(tmp_path
     ]
 
 
+def test_names_of_classes_come_with_the_record_beside_the_weights(tmp_path, lines):
+    bundle(tmp_path, classes=2)
+    record = json.loads((tmp_path / "record.json").read_text())
+    (tmp_path / "record.json").write_text(json.dumps({**record, "classes": ["bright", "dark"]}))
+    assert load("zfnet64", weights=tmp_path / "weights.safetensors", report=lines).classes == ("bright", "dark")
+
+
 def test_weights_of_the_bundled_network_without_a_record_keep_its_size(tmp_path, lines):
     bundle(tmp_path, classes=7)
     (tmp_path / "record.json").unlink()

@@ -144,3 +144,6 @@ def test_the_bundled_record_says_what_the_weights_are():
     assert zfnet.WEIGHTS.stat().st_size < 10_000_000
     assert record["validation"]["accuracy"] >= 0.48
     assert len(record["classes"]) == zfnet.ZFNET64.classes
+    assert len(set(record["names"])) == len(record["names"]) == zfnet.ZFNET64.classes
+    assert dict(zip(record["classes"], record["names"], strict=True))["n02123045"] == "tabby"
+    assert zfnet.zfnet64().classes == tuple(record["names"])

@@ -17,6 +17,9 @@ from watched import Watched
 NAMES = ("cats/tabby.png", "dogs/<img src=x onerror=alert(1)>.jpg", '"><b>birds</b>/tit.png', "cats/siamese.png")
 LAYERS = (SPECS[0]._replace(channels=40, dead=3), SPECS[1], SPECS[2]._replace(address="fc<i>6</i>:relu"), SPECS[3])
 
+# A camera that shows a test picture, and is allowed without asking.
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
@@ -26,7 +29,7 @@ def browser() -> Iterator[Any]:
     path = next(filter(None, map(shutil.which, filter(None, names))), None)
     assert path, "no Chromium here: install Debian's chromium, or name one in the variable CHROMIUM"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *CAMERA])
         yield opened
         opened.close()
 

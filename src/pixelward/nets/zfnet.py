@@ -112,7 +112,7 @@ def zfnet() -> nn.Sequential:
 def zfnet64() -> nn.Sequential:
     """The trained network of this package for 64x64 pictures, float32, in evaluation mode.
 
-    Its `preprocess` is a dict of how a picture becomes its input, its `classes` are WordNet's numbers. Raises
+    Its `preprocess` is a dict of how a picture becomes its input, its `classes` are their names. Raises
     PixelwardError where the package came without its weights.
     """
     from safetensors.torch import load_file
@@ -127,7 +127,7 @@ def zfnet64() -> nn.Sequential:
     net.load_state_dict(load_file(WEIGHTS))  # float16 in the file, widened as it is copied
     record = json.loads(WEIGHTS.with_suffix(".json").read_text("utf-8"))
     vars(net)["preprocess"] = record["preprocess"]
-    vars(net)["classes"] = tuple(record["classes"])
+    vars(net)["classes"] = tuple(record.get("names", ()))
     return net
 
 

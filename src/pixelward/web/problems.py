@@ -32,6 +32,8 @@ def problem(
     scope: Scope, status: int, told: PixelwardError, headers: Mapping[str, str] | None = None, title: str = ""
 ) -> Response:
     """The answer to the request of `scope`: JSON where it asks for that, else a page or a piece of one."""
+    if status == 409 and wants_piece(scope):
+        return Response(status_code=204, headers={"cache-control": "no-store"})  # nothing to show, and no error
     title = title or TITLES.get(status) or HTTPStatus(status).phrase
     headers = {"cache-control": "no-store", **(headers or {})}
     if wants_json(scope):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pixelward.atlas import Atlas
@@ -35,7 +36,7 @@ class Studio:
         self._layers: dict[str, Layer] = {}
         self._worker = Worker(waiting)
         # At once and beside the start, so that the first page has it, and the first picture a network that has run.
-        self._operations = self._worker.submit("", self._check)
+        self._operations = self._worker.submit("", self._begin)
 
     async def run(self, key: str, job: Callable[[], T]) -> T:
         """What `job` returns or raises, done in the worker's thread: what touches `net` goes through here.
@@ -69,8 +70,10 @@ class Studio:
         """Take no more jobs and wait for the one at work."""
         self._worker.close()
 
-    def _check(self) -> tuple[Operation, ...] | None:
+    def _begin(self) -> tuple[Operation, ...] | None:
+        Image.init()  # loads the readers of all formats
         try:
+            self.layer(self._addresses[0])
             return check(self.net, size=self.size, channels=len(self.preprocess.mean)).operations
         except PixelwardError:
             return None

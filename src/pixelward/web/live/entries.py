@@ -124,4 +124,3 @@ class UnitPanel:
     projection: str
     patch: str
     drawn_map: str
-    notes: tuple[str, ...]

@@ -110,12 +110,50 @@ def unit_panel(
         ),
     )
     (unit,) = gather.unit_entries(atlas, record, [channel])
+    layer = gather.layer_entry(atlas, record)
     values = activations(studio, record, picture)[channel]
-    seen = found.shown
+    close, largest = _draw(studio, record, picture, found, values, unit.closer)
+    image = partial(links.tried_unit_image, token, record.slug, channel, found.position)
+    return UnitPanel(
+        path=links.tried_unit(token, record.slug, channel, found.position),
+        layer=layer,
+        unit=unit,
+        value=found.value,
+        position=found.position,
+        best=found.value >= float(values.max()),
+        field=found.field,
+        reach=found.reach,
+        shown=found.shown,
+        size=studio.size,
+        rank=sum(hit.value > found.value for hit in unit.hits),
+        how=f"rules {rules}, unpooling {unpool}, seed value",
+        close=close,
+        largest=largest,
+        map=tuple(tuple(row) for row in values.tolist()),
+        signed=maps.is_signed(values),
+        picture=links.tried_image(token, "picture"),
+        projection=image("projection"),
+        patch=image("patch"),
+        drawn_map=image("map"),
+    )
+
+
+def _draw(
+    studio: Studio,
+    record: LayerRecord,
+    picture: Tried,
+    found: Projection,
+    values: NDArray[np.float32],
+    closer: bool,
+) -> tuple[bool, float]:
+    """Keep drawings of a projection, its patch and its map. Whether they are cut to the signal, and its scale.
+
+    closer: whether the atlas shows the unit so.
+    """
     signal = found.signal.float().cpu().numpy()
-    drawn = signal_to_picture(signal, studio.preprocess.channels, seen)
-    view = view_box(seen, *studio.size)
-    focus = focus_box(signal, seen) if unit.closer else None
+    drawn = signal_to_picture(signal, studio.preprocess.channels, found.shown)
+    view = view_box(found.shown, *studio.size)
+    focus = focus_box(signal, found.shown) if closer else None
     if focus is not None:
         view = square_round(focus, view)
     for kind, tile in (
@@ -123,31 +161,8 @@ def unit_panel(
         ("patch", maps.exact(fit(crop(picture.shown, view), TILE))),
         ("map", maps.single(values)),
     ):
-        picture.files.put(drawn_name(record, channel, found.position, kind), tile)
-    image = partial(links.tried_unit_image, token, record.slug, channel, found.position)
-    return UnitPanel(
-        path=links.tried_unit(token, record.slug, channel, found.position),
-        layer=gather.layer_entry(atlas, record),
-        unit=unit,
-        value=found.value,
-        position=found.position,
-        best=found.value >= float(values.max()),
-        field=found.field,
-        reach=found.reach,
-        shown=seen,
-        size=studio.size,
-        rank=sum(hit.value > found.value for hit in unit.hits),
-        how=f"rules {rules}, unpooling {unpool}, seed value",
-        close=focus is not None,
-        largest=drawn.scale,
-        map=tuple(tuple(row) for row in values.tolist()),
-        signed=maps.is_signed(values),
-        picture=links.tried_image(token, "picture"),
-        projection=image("projection"),
-        patch=image("patch"),
-        drawn_map=image("map"),
-        notes=gather.layer_entry(atlas, record).notes,
-    )
+        picture.files.put(drawn_name(record, found.channel, found.position, kind), tile)
+    return focus is not None, drawn.scale
 
 
 def sheet_name(record: LayerRecord, scale: str) -> str:

@@ -8,38 +8,42 @@
   // Which page asks, so that what it asks anew replaces what it asked before. (randomUUID is for secure pages only.)
   const page = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
   const asked = new URLSearchParams(location.search);
-  // The layer and unit to show of the next picture as well.
+  // The layer and unit that are shown of the next picture too.
   const chosen = { layer: asked.get("layer"), channel: asked.get("unit"), order: "share", scale: "map" };
-  let sending = null; // what ends the upload that is under way
 
   const say = (text) => { status.textContent = text; };
+  const unreachable = () => say("The server does not answer. Is it still running?");
+
+  // Ask for a piece of the page and put it into an element; what was asked for it before is given up.
+  const asking = new WeakMap();
+  const ask = async (target, address, options = {}) => {
+    asking.get(target)?.abort();
+    const ours = new AbortController();
+    asking.set(target, ours);
+    target.setAttribute("aria-busy", "true");
+    try {
+      const headers = { "hx-request": "true", "x-pixelward-page": page };
+      const reply = await fetch(address, { ...options, headers, signal: ours.signal });
+      const text = await reply.text();
+      if (reply.status === 204) return; // another was asked for meanwhile
+      say("");
+      htmx.swap(target, text, { swapStyle: "innerHTML" });
+    } catch (error) {
+      if (error.name !== "AbortError") unreachable();
+    } finally {
+      if (asking.get(target) === ours) target.removeAttribute("aria-busy");
+    }
+  };
 
   // Upload
 
-  const send = async (picture, name) => {
+  const send = (picture, name) => {
     if (picture.size > Number(answer.dataset.bytes)) {
       say(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
       return;
     }
-    sending?.abort();
-    htmx.trigger(answer, "htmx:abort");
-    const ours = (sending = new AbortController());
     say("The network looks at it …");
-    answer.setAttribute("aria-busy", "true");
-    try {
-      const reply = await fetch(`${answer.dataset.upload}?name=${encodeURIComponent(name)}`, {
-        method: "POST", body: picture, signal: ours.signal,
-        headers: { "content-type": "application/octet-stream", "hx-request": "true", "x-pixelward-page": page },
-      });
-      const text = await reply.text();
-      if (ours.signal.aborted || reply.status === 409) return;
-      say("");
-      htmx.swap(answer, text, { swapStyle: "innerHTML" });
-    } catch (error) {
-      if (error.name !== "AbortError") say("The server does not answer. Is it still running?");
-    } finally {
-      if (sending === ours) answer.removeAttribute("aria-busy");
-    }
+    ask(answer, `${answer.dataset.upload}?name=${encodeURIComponent(name)}`, { method: "POST", body: picture });
   };
 
   const file = byId("file");
@@ -113,46 +117,50 @@
     mark.setAttribute("x", place.dataset.x);
   };
 
-  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
-    detail.headers["x-pixelward-page"] = page;
-    if (detail.elt.closest(".samples")) sending?.abort();
-    if (detail.elt.id !== "place") return;
-    const click = detail.triggeringEvent;
-    if (click?.detail) { // by a pointer
-      const box = detail.elt.querySelector("svg").getBoundingClientRect();
-      move(
-        detail.elt,
-        Math.floor(((click.clientY - box.top) / box.height) * detail.elt.dataset.rows),
-        Math.floor(((click.clientX - box.left) / box.width) * detail.elt.dataset.columns),
-      );
+  const project = (place) =>
+    ask(byId("unit"), `${place.dataset.unit}?y=${place.dataset.y}&x=${place.dataset.x}`);
+
+  answer.addEventListener("click", (event) => {
+    const map = event.target.closest(".maps button");
+    const place = event.target.closest("#place");
+    if (map) {
+      chosen.channel = map.dataset.channel;
+      for (const each of map.closest(".maps").querySelectorAll("button")) each.setAttribute("aria-pressed", each === map);
+      ask(byId("unit"), map.dataset.unit);
+    } else if (place) {
+      if (event.detail) { // by a pointer, not a key
+        const box = place.getBoundingClientRect();
+        move(
+          place,
+          Math.floor(((event.clientY - box.top) / box.height) * place.dataset.rows),
+          Math.floor(((event.clientX - box.left) / box.width) * place.dataset.columns),
+        );
+      }
+      project(place);
     }
-    detail.parameters.y = detail.elt.dataset.y;
-    detail.parameters.x = detail.elt.dataset.x;
   });
 
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-  document.addEventListener("keydown", (event) => {
+  answer.addEventListener("keydown", (event) => {
     const step = steps[event.key];
-    if (!step || event.target.id !== "place" || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const place = event.target.closest("#place");
+    if (!step || !place || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    move(event.target, Number(event.target.dataset.y) + step[0], Number(event.target.dataset.x) + step[1]);
-    event.target.click();
+    move(place, Number(place.dataset.y) + step[0], Number(place.dataset.x) + step[1]);
+    project(place);
   });
 
-  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    detail.target.setAttribute("aria-busy", "true");
-    const map = detail.elt.closest(".maps button");
-    if (!map) return;
-    chosen.channel = map.dataset.channel;
-    for (const each of document.querySelectorAll(".maps button")) each.setAttribute("aria-pressed", each === map);
+  // What htmx asks for: pictures of the atlas, and maps after a change of layer, order or scale.
+  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+    detail.headers["x-pixelward-page"] = page;
+    if (detail.target === answer) asking.get(answer)?.abort();
   });
+  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => detail.target.setAttribute("aria-busy", "true"));
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (!detail.xhr || detail.xhr.status) detail.target.removeAttribute("aria-busy");
-  });
-  document.body.addEventListener("htmx:sendError", ({ detail }) => {
     detail.target.removeAttribute("aria-busy");
-    say("The server does not answer. Is it still running?");
+    if (detail.xhr.status !== 204) say("");
   });
+  document.body.addEventListener("htmx:sendError", unreachable);
 
   const paint = async (root) => {
     const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
@@ -185,10 +193,13 @@
       Object.assign(chosen, { layer: choice.layer.value, order: choice.order.value, scale: choice.scale.value });
       const maps = [...root.querySelectorAll("button")];
       const before = same && maps.find((each) => each.dataset.channel === chosen.channel);
+      if (before) root.querySelector(".maps").scrollTop = before.offsetTop - maps[0].offsetTop; // where they scroll
       (before || maps[0])?.click();
     },
     "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
   };
 
-  htmx.onLoad((root) => shows[root.classList?.[0]]?.(root));
+  htmx.onLoad((root) => {
+    if (root.isConnected) shows[root.classList?.[0]]?.(root);
+  });
 }
