@@ -11,12 +11,14 @@ from PIL import Image
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
 from pixelward.core.fields import Box, Extent, Span
+from pixelward.details import Details, Likened, Stage, write_details
 from pixelward.draft import Draft
-from pixelward.folder import SHEETS, VERSION, sheet_file, thumb_file, write_file
+from pixelward.folder import SHEETS, VERSION, kernel_file, sheet_file, thumb_file, write_file
 from pixelward.pictures import (
     cell_size,
     columns_of,
     crop,
+    pack,
     photo_webp,
     projection_webp,
     sheet,
@@ -174,10 +176,65 @@ def _draw(atlas: Atlas, specs: Sequence[Spec], pixels: Sequence[np.ndarray], siz
                 if any(tile is not None for tile in tiles[kind]):
                     image = sheet(tiles[kind], cell, columns_of(atlas.k))
                     write_file(atlas.path / sheet_file(record.slug, channel, kind), encode(image))
+    if atlas.layers:
+        record = atlas.layers[0]
+        for channel in range(record.channels):
+            tile = np.random.default_rng(channel).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+            write_file(atlas.path / kernel_file(record.slug, channel), projection_webp(sheet([tile], 112)))
     for id in atlas.hit_pictures():
         write_file(atlas.path / thumb_file(id), photo_webp(Image.fromarray(pixels[id])))
     layers = tuple(record.address for record, spec in zip(atlas.layers, specs, strict=True) if spec.drawn)
     atlas.write_drawings(Drawings("deconvnet", "sum", "value", layers))
+    for record, channel, hit in told(atlas):
+        write_details(atlas, record, channel, *details_of(atlas, record, channel, hit))
+    atlas.write_drawings(Drawings("deconvnet", "sum", "value", layers))
+
+
+def told(atlas: Atlas) -> list[tuple[LayerRecord, int, int]]:
+    """The hits that are told at length: the first and third of unit 2 of the first layer, one of a unit of the last."""
+    drawn = [record for record in atlas.layers if atlas.drawings and record.address in atlas.drawings.layers]
+    asked = [(drawn[0], 2, 1), (drawn[0], 2, 3), (drawn[-1], min(3, drawn[-1].channels - 1), 1)] if drawn else []
+    return [
+        (r, c, hit) for r, c, hit in dict.fromkeys(asked) if hit <= atlas.k and atlas.units(r).picture[c, hit - 1] >= 0
+    ]
+
+
+def details_of(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> tuple[Details, bytes]:
+    """Details made up: markup in every word, a panel without a picture, one without likeness."""
+    units, evil = atlas.units(record), '<img src=x onerror=alert(1)>&"'
+    tiles = [
+        np.full((8, 8, 4), 90, np.uint8),
+        np.random.default_rng(hit).integers(0, 255, (120, 120, 3), dtype=np.uint8),
+    ]
+    image, (maps, pixels) = pack(tiles, 900)
+    details = Details(
+        network=atlas.network["sha256"],
+        hit=hit,
+        picture=int(units.picture[channel, hit - 1]),
+        position=tuple(units.position[channel, hit - 1].tolist()) if record.map else (),
+        value=float(units.value[channel, hit - 1]),
+        rules="deconvnet",
+        unpool="sum",
+        seed="value",
+        caution=f"No proof {evil}",
+        closer=hit == 1,
+        silent=hit == 3,
+        size=image.size,
+        way=(
+            Stage("seed", record.address, (record.channels, 8, 8), 1 / 384, maps),
+            *(Stage("unpool", f"pool{n}.a-module-with-a-long-name.{evil}", (64, 8, 8), 0.25, maps) for n in range(9)),
+            Stage("filter", "conv1", (3, 64, 64), 0.5, pixels),
+        ),
+        methods=(
+            Likened("deconvnet, sum", f"The paper’s {evil}", pixels, 1.0, 1.0, True),
+            Likened("guided, place", f"Refused: {evil}", None, None, None, False),
+        ),
+        sanity=(
+            Likened("all of these shuffled", "Those of conv1.", pixels, -0.004, -0.5, False),
+            Likened("centre unpooling", "Switches ignored.", pixels, None, None, False),
+        ),
+    )
+    return details, projection_webp(image)
 
 
 def _signal(photo: np.ndarray, box: Box) -> np.ndarray:

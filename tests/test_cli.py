@@ -272,6 +272,18 @@ def test_scan_draw_info_and_export_lead_from_pictures_to_pages(place):
     assert re.search(r"3:relu +3 +\d +5 x 5 +15 x 15 +yes", told.stdout)
 
 
+def test_draw_tells_chosen_units_at_length_and_draws_their_layers_for_it(place):
+    run("scan", "models.py:small", "photos", "-o", "atlas", "-k", 2, "--layers", "0:relu", "--layers", "3:relu")
+    words = ("draw", "atlas", "models.py:small", "--layers", "0:relu", "--detail", "3:relu", "--hit", 1, "--hit", 2)
+    assert run(*words).stdout == "atlas: 2 layers, 2 drawn, 7 units, 5 pictures, 1 skipped\n"
+    written = sorted((place / "atlas" / "drawings").rglob("*.details-*.json"))
+    assert {path.parent.name for path in written} == {"001-3-relu"}
+    assert {path.stem.split("-")[-1] for path in written} == {"1", "2"}
+    assert "every file is what was written" in run("info", "atlas", "--verify").stderr
+    assert "unit 99 of layer 3:relu" in refused("draw", "atlas", "models.py:small", "--detail", "3:relu:99")
+    assert "hit 0" in refused("draw", "atlas", "models.py:small", "--detail", "3:relu:0", "--hit", 0)
+
+
 def test_an_atlas_names_the_file_of_the_model_without_its_folder(place):
     result = run("scan", place / "models.py:small", "photos/1.png", "-o", "atlas")
     assert result.stdout == "atlas: 2 layers, 7 units, 1 picture\n"

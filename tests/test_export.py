@@ -6,9 +6,10 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 
-from fake_atlas import fake_atlas
+from fake_atlas import fake_atlas, told
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
+from pixelward.folder import KERNEL, details_file, kernel_file
 from pixelward.web import content, links, pages
 from pixelward.web.export import CREDITS, MARKER, export
 from tags import Tags
@@ -59,6 +60,10 @@ def test_the_drawings_stand_beside_the_pages(atlas: Atlas, site: Path):
     slug = atlas.layers[0].slug
     there = (atlas.path / "drawings" / slug / "2.patches.webp").read_bytes()
     assert (site / "layers" / slug / "2.patches.webp").read_bytes() == there
+    assert (site / links.sheet(slug, 0, KERNEL)).read_bytes() == (atlas.path / kernel_file(slug, 0)).read_bytes()
+    for record, channel, hit in told(atlas):
+        there = (atlas.path / details_file(record.slug, channel, hit, "webp")).read_bytes()
+        assert (site / links.details(record.slug, channel, hit)).read_bytes() == there
     assert len(list((site / "pictures").glob("*.webp"))) == len(list(atlas.hit_pictures()))
 
 

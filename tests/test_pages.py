@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from fake_atlas import NAMES, SPECS, fake_atlas
+from fake_atlas import NAMES, SPECS, fake_atlas, told
 from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
 from pixelward.core.findings import PAPER, REFUSED, Operation
+from pixelward.details import read_details
 from pixelward.folder import boxes_file, write_file
 from pixelward.web import content, gather, links, pages
 from tags import Tags
@@ -35,6 +36,10 @@ def every(atlas: Atlas) -> dict[str, content.Page]:
         found.append(content.layer_page(atlas, record))
         found += [content.unit_page(atlas, record, channel) for channel in range(record.channels)]
     found += [content.picture_page(atlas, id) for id in atlas.hit_pictures()]
+    for record, channel, hit in told(atlas):
+        details = read_details(atlas, record, channel, hit)
+        assert details is not None
+        found.append(content.details_page(atlas, record, channel, details))
     return {page.path: page for page in found}
 
 
@@ -494,3 +499,73 @@ def test_a_unit_is_shown_close_up_where_most_of_its_signals_are_concentrated(tmp
     assert page.unit.projections.path.endswith(f"{channel}.{shown}.webp")
     assert page.other[0].path.endswith(f"{channel}.{other}.webp")
     assert ("In the whole field" in pages.html(page)) == closer
+
+
+def test_a_unit_page_tells_at_length_what_the_atlas_does(atlas: Atlas, every: dict[str, content.Page]):
+    there = {(record.number, channel): [] for record, channel, _ in told(atlas)}
+    for record, channel, hit in told(atlas):
+        there[record.number, channel].append(hit)
+    for page in every.values():
+        if not isinstance(page, content.UnitPage):
+            continue
+        text, hits = pages.html(page), there.get((page.layer.number, page.unit.channel), [])
+        tags = Tags(text)
+        assert [each["id"] for each in tags.of("section") if "id" in each] == [f"way-{hit}" for hit in hits]
+        assert [each.details.hit for each in page.told] == hits
+        ways = [link["href"] for link in tags.of("a") if link["href"].startswith("#way")]
+        assert ways == [f"#way-{hit}" for hit in hits]
+        twin = json.loads(pages.twin(page))
+        assert [each["details"]["way"][0]["title"] for each in twin["told"]] == ["seed"] * len(hits)
+        for each in page.told:
+            cuts = [svg["viewbox"] for svg in tags.of("svg") if "tile" in svg.get("class", "").split()]
+            panels = [*each.details.way, *each.details.methods, *each.details.sanity]
+            for panel in panels:
+                if panel.tile is not None:
+                    assert " ".join(map(str, panel.tile)) in cuts
+            assert each.pictures == links.details(
+                atlas.layers[page.layer.number].slug, page.unit.channel, each.details.hit
+            )
+
+
+def test_words_of_details_are_escaped_and_numbers_are_signed(every: dict[str, content.Page]):
+    for page in every.values():
+        if getattr(page, "told", ()):
+            tags = Tags(pages.html(page))
+            assert tags.unbalanced == tags.open == []
+            assert all("onerror" not in attributes for _, attributes in tags.tags)
+            assert '<img src=x onerror=alert(1)>&"' in tags.words
+            assert "nothing above the unit runs" in tags.words
+            assert "r 0.00, fine −0.50" in tags.words
+            assert "no likeness: one of the two is zero" in tags.words
+            assert "No proof" in tags.words
+
+
+def test_weights_are_shown_where_a_unit_reads_the_pixels_also_of_dead_ones(every: dict[str, content.Page]):
+    for page in every.values():
+        if isinstance(page, content.UnitPage):
+            first = page.layer.number == 0
+            assert (page.kernel is not None) == first
+            shown = [image for image in Tags(pages.html(page)).of("img") if image["alt"] == "Weights of the unit"]
+            assert len(shown) == first
+            assert not shown or shown[0]["src"] == f"{page.unit.channel}.kernel.webp"
+
+
+def test_hits_lead_to_pages_of_their_own_only_where_there_is_a_network(every: dict[str, content.Page]):
+    page = every[links.unit("000-conv1-relu", 2)]
+    ways = {
+        live: [a["href"] for a in Tags(pages.html(page, live)).of("a") if ".details-" in a["href"]] for live in (0, 1)
+    }
+    assert ways == {0: [], 1: [f"2.details-{hit}.html" for hit in (2, 4, 5, 6, 7, 8, 9)]}
+    dead = every[links.unit("000-conv1-relu", 0)]
+    undrawn = every[links.unit("003-late-relu", 0)]
+    assert all(".details-" not in pages.html(each, True) for each in (dead, undrawn))
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.004, "0.00"), (-0.5, "−0.50"), (0.999, "1.00"), (0.0, "0.00")])
+def test_correlations_have_a_sign_where_they_have_one(value: float, text: str):
+    assert pages.signed(value) == text
+
+
+def test_long_names_may_break_and_stay_escaped():
+    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.<wbr>5."
+    assert Tags(str(pages.breakable("a.b_c/<i>.x & 0.5."))).words == "a.b_c/<i>.x & 0.5."

@@ -131,21 +131,3 @@ def test_the_walk_shows_every_unpool_rectify_and_filter_and_ends_at_the_pixels(n
     titles = [step.title for step in seen["steps"]]
     assert titles == ["seed", "rectify", "filter", "unpool", "rectify", "filter"]
     assert np.array_equal(seen["steps"][-1].signal, one.signal.numpy())
-
-
-def test_the_controls_are_what_they_say(net, photo):
-    one = pw.project(net, photo, layer="3:relu", channel=2)
-    named = {title: signal for title, _, signal in explain._controls(net, one)}
-    assert len(named) == 5
-    for rules in ("guided", "gradient"):
-        same = pw.project(net, photo, layer="3:relu", channel=2, position=one.position, rules=rules)
-        assert torch.equal(named[rules], same.signal)
-    centre = pw.project(net, photo, layer="3:relu", channel=2, position=one.position, unpool="centre")
-    assert torch.equal(named["centre unpooling"], centre.signal)
-    other = explain.strongest_other(net, one.picture[None], one)
-    assert other != 2
-    assert f"unit {other}" in named
-    shuffled = explain.permuted(net)
-    assert torch.equal(shuffled[0].weight.flatten().sort()[0], net[0].weight.flatten().sort()[0])
-    assert not torch.equal(shuffled[0].weight, net[0].weight)
-    assert explain.controls(net, one).width > 1000

@@ -22,6 +22,7 @@ NAMES = {
     "__version__",
     "check",
     "draw",
+    "draw_details",
     "export",
     "layers",
     "load",

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from fake_atlas import SPECS, fake_atlas
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
-from pixelward.folder import SHEETS, boxes_file, sheet_file, units_file
+from pixelward.folder import KERNEL, SHEETS, boxes_file, sheet_file, units_file
 from pixelward.web import links, pages
 from pixelward.web.export import CREDITS, MARKER, export
 from pixelward.web.serve import _listen, app, serve
@@ -76,6 +76,10 @@ def test_what_the_export_does_not_hold_is_not_served(atlas: Atlas, served: TestC
     asked += [links.unit(slug, channel) for slug in slugs for channel in range(8)]
     asked += [links.sheet(slug, channel, kind) for slug in slugs for channel in range(8) for kind in SHEETS]
     asked += [place(id) for id in range(20) for place in (links.picture, links.thumb)]
+    asked += [links.sheet(slug, channel, KERNEL) for slug in slugs for channel in range(8)]
+    hits = [(slug, channel, hit) for slug in slugs for channel in range(8) for hit in range(1, 12)]
+    asked += [links.details(*each, ending) for each in hits for ending in ("webp", "html")]
+    asked += [links.details(slugs[0], 2, 10**8), links.details(slugs[0], 10**17, 1)]
     asked += [links.sheet(slugs[0], 2, "boxes"), links.unit(slugs[0], 10**17), links.picture(10**17)]
     for address in [*asked, *(links.twin(address) for address in asked)]:
         assert served.get(f"/{address}").is_success == (tmp_path / "site" / address).is_file(), address

@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 
 from pixelward import strips
 from pixelward.core.fields import Box
-from pixelward.pictures import Correlation
+from pixelward.pictures import NEGATIVE, POSITIVE, Correlation, inks
 from pixelward.strips import MARGIN, MARK, PAPER, Control, Step, beside, controls_strip, walk_strip
 
 LONG = (
@@ -96,18 +96,18 @@ def test_a_small_spot_gets_a_panel_of_its_own():
 def test_the_inks_tell_positive_from_negative_signal():
     maps = np.zeros((4, 1, 3), np.float32)
     maps[0, 0, 0], maps[2, 0, 2] = 1.0, -1.0
-    inked = strips._inks(maps)
-    assert tuple(inked[0, 0]) == strips.POSITIVE
+    inked = strips._on_paper(inks(maps))
+    assert tuple(inked[0, 0]) == POSITIVE
     assert tuple(inked[0, 1]) == PAPER
-    assert tuple(inked[0, 2]) == strips.NEGATIVE
+    assert tuple(inked[0, 2]) == NEGATIVE
 
 
 def test_a_vector_is_laid_out_in_rows_of_a_square():
     vector = np.zeros(5, np.float32)
     vector[3] = 2.0
-    inked = strips._inks(vector)
+    inked = strips._on_paper(inks(vector))
     assert inked.shape == (3, 3, 3)
-    assert tuple(inked[1, 0]) == strips.POSITIVE
+    assert tuple(inked[1, 0]) == POSITIVE
     assert (inked == PAPER).all(axis=2).sum() == 8
 
 

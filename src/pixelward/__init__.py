@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pixelward.core.rules import PRODUCT as PRODUCT
     from pixelward.core.rules import keep_fixed as keep_fixed
     from pixelward.draw import draw as draw
+    from pixelward.examine import draw_details as draw_details
     from pixelward.nets.load import load as load
     from pixelward.projection import project as project
     from pixelward.scan import scan as scan
@@ -39,6 +40,7 @@ _HOMES: Mapping[str, tuple[str, str]] = {  # public name -> module, name there
     "project": ("pixelward.projection", "project"),
     "scan": ("pixelward.scan", "scan"),
     "draw": ("pixelward.draw", "draw"),
+    "draw_details": ("pixelward.examine", "draw_details"),
     "export": ("pixelward.web.export", "export"),
     "open": ("pixelward.atlas", "Atlas.open"),
     "DECONVNET": ("pixelward.core.rules", "DECONVNET"),
@@ -55,6 +57,7 @@ __all__ = [  # noqa: RUF022, in the order of the work
     "project",
     "scan",
     "draw",
+    "draw_details",
     "export",
     "open",
     "DECONVNET",

@@ -305,7 +305,7 @@ class Atlas:
         folders = {address: f"drawings/{self.layer(address).slug}" for address in drawings.layers}
         for folder in [*folders.values(), "thumbs"]:
             (self.path / folder).mkdir(parents=True, exist_ok=True)
-            files = sorted(f for f in (self.path / folder).iterdir() if f.suffix not in (".json", TEMPORARY))
+            files = sorted(f for f in (self.path / folder).iterdir() if f.name != MANIFEST and f.suffix != TEMPORARY)
             write_json(self.path / folder / MANIFEST, {file.name: sha256_of(file) for file in files})
         hashes = {address: sha256_of(self.path / folder / MANIFEST) for address, folder in folders.items()}
         how = {"version": VERSION, "rules": drawings.rules, "unpool": drawings.unpool, "seed": drawings.seed}

@@ -288,16 +288,36 @@ def draw(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="WHERE", help="Where the scanned pictures are now.")
     ] = None,
+    details: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--detail",
+            metavar="LAYER:CHANNEL",
+            help="A unit, or all of a LAYER, to tell at length: the way back and what it is worth; again for each.",
+            show_default="none",
+        ),
+    ] = None,
+    hits: Annotated[
+        list[int] | None,
+        typer.Option("--hit", metavar="N", help="Which of its hits to tell of; again for each.", show_default="1"),
+    ] = None,
     memory: Memory = None,
     weights: WeightsFile = None,
 ) -> None:
     """Draw projections and patches for the hits of an atlas, with the network that was scanned."""
     import pixelward as pw
+    from pixelward.examine import draw_details, units_asked
 
     atlas = pw.open(atlas_folder)
+    asked = units_asked(atlas, details or ())
+    if layer_names:
+        layer_names = [*layer_names, *(each.layer.address for each in asked)]
     net = _scanned(atlas_folder, model, weights)
     with Meter("draw", "pictures") as meter:
         pw.draw(atlas, net, layers=layer_names or None, pictures=pictures, memory=memory, report=meter, note=note)
+    if details:
+        with Meter("details", "hits") as meter:
+            draw_details(atlas, net, details, hits=hits or (1,), pictures=pictures, report=meter, note=note)
     print_summary(atlas)
     note(f"make pages of it with: pixelward export {atlas_folder} -o SITE")
 

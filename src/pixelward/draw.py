@@ -8,7 +8,6 @@ picture than was scanned.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,18 +23,18 @@ from PIL import Image
 from safetensors.numpy import save
 from torch import Tensor, nn
 
-from pixelward.atlas import Atlas, Drawings, LayerRecord, PictureRow
+from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.core.fields import Box
+from pixelward.core.kernels import kernels
 from pixelward.core.memory import left_of
 from pixelward.core.path import path
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
-from pixelward.data.images import Preprocess, decode, fit, to_rgb, to_tensor
-from pixelward.data.sources import Source, open_sources
-from pixelward.data.tiles import Tile, cut
+from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
-from pixelward.folder import boxes_file, sheet_file, thumb_file, write_file
+from pixelward.folder import boxes_file, drawings_folder, kernel_file, sheet_file, thumb_file, write_file
+from pixelward.gallery import Gallery, Loaded, refuse_other_value
 from pixelward.pictures import (
     CELL,
     Picture,
@@ -60,7 +59,6 @@ WRITERS = 2  # threads that encode and write pictures
 WAITING = 32  # pictures that may wait for them
 TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
-AGREE = 1e-3  # relative difference of a value to the scan's that rounding explains
 
 
 class _Chosen(NamedTuple):
@@ -71,14 +69,6 @@ class _Chosen(NamedTuple):
     rank: int
     position: tuple[int, int]
     value: float
-
-
-class Loaded(NamedTuple):
-    """A picture as the network takes it, (C, H, W), and as people see it."""
-
-    id: int
-    pixels: Tensor
-    shown: Picture
 
 
 def draw(
@@ -109,8 +99,9 @@ def draw(
     done = _done(atlas, rules, unpool)
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
+    weights: dict[str, Tensor] = {}
     if wanted:
-        wanted, refused = _projectable(atlas, net, wanted, table)
+        wanted, refused, weights = _projectable(atlas, net, wanted, table)
         if refused:
             address, error = next(iter(refused.items()))
             if layers is not None or not (wanted or done):
@@ -133,6 +124,9 @@ def draw(
             _draw_group(
                 atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room.tensors, tell
             )
+            for record in group:
+                if record.address in weights:
+                    _write_kernels(atlas, record, weights[record.address])
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
             atlas.write_drawings(Drawings(rules, unpool, "value", done))
     return atlas
@@ -140,20 +134,37 @@ def draw(
 
 def _projectable(
     atlas: Atlas, net: nn.Module, records: Sequence[LayerRecord], table: RuleSet
-) -> tuple[list[LayerRecord], dict[str, PixelwardError]]:
-    """The layers that the rules can project, and why not the others, by address; found out on a grey picture."""
+) -> tuple[list[LayerRecord], dict[str, PixelwardError], dict[str, Tensor]]:
+    """The layers that the rules can project, why not the others, and the weights of those that read the pixels, by
+    address; found out on a grey picture."""
     like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
     picture = like.new_zeros(1, len(atlas.preprocess.mean), *atlas.size)
     traced = trace(net, picture, [record.address for record in records], table)
-    possible, refused = [], {}
+    possible, refused, weights = [], {}, {}
     for record in records:
+        value = traced.targets[record.address].value
         try:
-            path(traced.plan, traced.targets[record.address].value, table)
+            path(traced.plan, value, table)
         except PixelwardError as error:
             refused[record.address] = error
         else:
             possible.append(record)
-    return possible, refused
+            found = kernels(traced.plan, value)
+            if found is not None:
+                weights[record.address] = found
+    return possible, refused, weights
+
+
+def _write_kernels(atlas: Atlas, record: LayerRecord, weights: Tensor) -> None:
+    """A picture of each unit's weights, (C, channels, h, w): one tile of colours or of grey, else one a channel."""
+    for channel, weight in enumerate(weights.float().cpu().numpy()):
+        colours = len(weight) == 3
+        # Side by side, so that one scale serves all channels.
+        row = weight if colours else np.concatenate(list(weight), axis=1)[None]
+        shown = signal_to_picture(row, atlas.preprocess.channels if colours else "L").picture
+        tiles = [shown] if colours else np.split(shown, len(weight), axis=1)
+        image = sheet(tiles, cell_size(*tiles[0].shape[:2]))
+        write_file(atlas.path / kernel_file(record.slug, channel), projection_webp(image))
 
 
 def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
@@ -226,6 +237,9 @@ def _draw_group(
     memory: float | None,
     tell: Callable[[int], None],
 ) -> None:
+    for record in group:
+        for stale in (atlas.path / drawings_folder(record.slug)).glob("*.details-*"):  # of another way of drawing
+            stale.unlink()
     with _Writer() as writer:
         sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))
@@ -264,7 +278,7 @@ def _draw_batch(
         rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
         for row, signal, box, value in rows:
             number, hit = chosen[own.record.number][row]
-            _agree(own.record, hit, value, own.largest)
+            refuse_other_value(own.record, hit.channel, hit.position, value, hit.value, own.largest)
             own.add(hit, batch[number].shown, signal.numpy(), box)
 
 
@@ -272,16 +286,6 @@ def _as_tensors(pairs: Sequence[tuple[int, _Chosen]]) -> Chosen:
     numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in pairs])
     values = torch.tensor([hit.value for _, hit in pairs])
     return Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
-
-
-def _agree(record: LayerRecord, hit: _Chosen, value: float, largest: float) -> None:
-    """Hold a value to the scan's. A weak one is a small difference of large sums, and rounds as they do."""
-    if abs(value - hit.value) > AGREE * max(abs(hit.value), AGREE * largest):
-        raise PixelwardError(
-            given=f"{record.address} unit {hit.channel}: {value:.6g} at {hit.position}, in the scan {hit.value:.6g}",
-            allowed="the pictures and the preprocessing of the scan",
-            next_step="check them, or scan again into a new folder",
-        )
 
 
 class _Writer:
@@ -382,40 +386,6 @@ def _moved(box: Box, down: int, right: int) -> Box:
 def _reduced(tile: Picture) -> Picture:
     """A tile no larger than its cell, so that thousands can wait in memory."""
     return tile if max(tile.shape[:2]) <= CELL else np.asarray(fit_tile(tile, CELL))
-
-
-class Gallery:
-    """The scanned pictures, read again, and held to be the same files."""
-
-    def __init__(self, atlas: Atlas, pictures: str | Path | None) -> None:
-        self.preprocess = atlas.preprocess
-        self._size = atlas.size
-        self._sources: dict[str, Source] = {}
-        for source in atlas.sources:
-            place = Path(source["path"]) if pictures is None else Path(pictures)
-            if pictures is not None and len(atlas.sources) > 1:
-                place = place / source["name"]
-            (self._sources[source["name"]],) = open_sources([place], name=source["name"])
-        self._last: tuple[tuple[str, str], Image.Image] | None = None
-
-    def load(self, row: PictureRow) -> Loaded:
-        name = (row.source, row.name)
-        if self._last is None or self._last[0] != name:
-            data = self._sources[row.source].read(row.name)
-            if row.sha256 is not None and hashlib.sha256(data).hexdigest() != row.sha256:
-                raise PixelwardError(
-                    given=f"picture {row.name}, which is not the file that was scanned",
-                    allowed="the scanned pictures, unchanged",
-                    next_step="name where they are with --pictures, or scan again into a new folder",
-                )
-            self._last = name, decode(data, row.name)
-        image = self._last[1]
-        if row.tile is not None and row.scale is not None:
-            fitted = cut(image, Tile(row.tile, row.scale), self._size[0])
-        else:
-            fitted = fit(image, self.preprocess, row.name)
-        pixels = to_tensor(fitted, self.preprocess)
-        return Loaded(row.id, pixels, to_rgb(pixels, self.preprocess))
 
 
 def _device(net: nn.Module) -> torch.device:

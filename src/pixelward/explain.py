@@ -1,22 +1,24 @@
-"""How one projection came to be (`--walk`) and what it is worth (`--controls`), as pictures with words."""
+"""How one projection came to be: the signal after every step on its way back to the pixels.
+
+`way_back` is the data; `walk` and `controls` are the two pictures with words that `project` draws.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pixelward.controls import CAUTION, Comparison, as_batch, by_rules, named_rules, sanity
 from pixelward.core import rules
-from pixelward.core.plan import Step
+from pixelward.core.fields import Box
+from pixelward.core.plan import MAPS, Axes, Step
 from pixelward.core.project import Unit, project_units
-from pixelward.core.trace import trace
-from pixelward.pictures import correlation, crop, focus_box, signal_to_picture, square_round, view_box
+from pixelward.pictures import crop, focus_box, signal_to_picture, square_round, view_box
 from pixelward.projection import Projection
 from pixelward.strips import Control, controls_strip, walk_strip
 from pixelward.strips import Step as Shown
@@ -32,130 +34,104 @@ _TITLES = {
     rules.AVERAGE_POOL: "spread",
     rules.LINEAR: "transpose",
 }
+Taken = TypeVar("Taken")
 
 
-def walk(net: nn.Module, projection: Projection) -> Image.Image:
-    """One strip with the signal after every step on the way down: the paper's figure 1 for a real unit."""
-    steps: list[Shown] = []
+def way_back(net: nn.Module, projection: Projection, take: Callable[[Shown, bool], Taken]) -> list[Taken]:
+    """What `take` makes of the seed, of the signal after every step on the way down, and of the one at the pixels.
+
+    take(step, last): the maps are (C, h, w), and only the last ones, which are the projection itself, may be kept in
+    great number: those of a deep network do not all fit into memory.
+    """
+    made: list[Taken] = []
+    waiting: list[Shown] = []
+
+    def show(step: Shown) -> None:
+        made.extend(take(each, False) for each in waiting)
+        waiting[:] = [step]
 
     def visit(step: Step, above: Tensor, below: Sequence[Tensor | None]) -> None:
-        if not steps:
-            steps.append(Shown("seed", projection.layer, _maps(above)))
+        if not waiting:
+            show(Shown("seed", projection.layer, _maps(above, step.axes)))
         if step.kind in _TITLES:
-            signal = _maps(next(part for part in below if part is not None))
-            if signal.any():  # branches that the signal does not take are left out
-                steps.append(Shown(_TITLES[step.kind], step.where or step.operation, signal))
+            at, signal = next((at, part) for at, part in enumerate(below) if part is not None)
+            maps = _maps(signal, step.input_axes[at] if at < len(step.input_axes) else None)
+            if maps.any():  # branches that the signal does not take are left out
+                show(Shown(_TITLES[step.kind], step.where or step.operation, maps))
 
     project_units(
         net,
-        _batch(net, projection),
+        as_batch(net, projection),
         projection.layer,
         [Unit(0, projection.channel, projection.position)],
-        rules=_named(projection),
+        rules=named_rules(projection),
         unpool=projection.unpool,
         seed=projection.seed,
         visit=visit,
     )
+    arrived = projection.signal.float().cpu().numpy()
+    if not np.array_equal(waiting[0].signal, arrived):  # several branches meet there, or a step without a panel ends it
+        show(Shown("arrive", "the pixels", arrived))
+    return [*made, *(take(step, True) for step in waiting)]
+
+
+def walk(net: nn.Module, projection: Projection) -> Image.Image:
+    """One strip with the signal after every step on the way down: the paper's figure 1 for a real unit."""
     title = f"The way down from {projection.layer}, unit {projection.channel}"
     place = f" at row {projection.position[0]}, column {projection.position[1]}" if projection.position else ""
     return walk_strip(
-        steps,
+        way_back(net, projection, lambda step, _: step),
         order=projection.preprocess.channels,
         title=title,
         lines=(f"It starts with {projection.value:.4g}{place}; all other units of the layer are set to zero.",),
     )
 
 
-def _maps(signal: Tensor) -> NDArray[np.floating[Any]]:
-    """The first signal of a batch as maps, (C, h, w); a vector as maps of one place."""
-    one = signal[0].detach().float().cpu().numpy()
-    return one if one.ndim == 3 else one.reshape(-1, 1, 1)
+def _maps(signal: Tensor, axes: Axes | None) -> NDArray[np.floating[Any]]:
+    """The first signal of a batch as maps, (C, h, w); a vector as maps of one place. axes: of its rows and columns."""
+    one = signal[:1]
+    if one.dim() == 4 and axes not in (None, MAPS):
+        one = one.movedim(axes, MAPS)
+    array: NDArray[np.floating[Any]] = one[0].detach().float().cpu().numpy()
+    return array if array.ndim == 3 else array.reshape(-1, 1, 1)
+
+
+def closer(projection: Projection) -> tuple[Box, bool]:
+    """The part of the picture in which comparisons are looked at, and whether that is less than the field."""
+    view = view_box(projection.shown, *projection.signal.shape[1:])
+    focus = focus_box(projection.signal.cpu().numpy(), projection.shown)
+    return (view, False) if focus is None else (square_round(focus, view), True)
 
 
 def controls(net: nn.Module, projection: Projection) -> Image.Image:
     """The projection beside what an honest tool must show: how much of it another method, unit or network shows too."""
-    view = view_box(projection.shown, *projection.signal.shape[1:])
     order = projection.preprocess.channels
     shown = projection.signal.cpu().numpy()
+    view, close = closer(projection)
 
-    focus = focus_box(shown, projection.shown)
-    view = view if focus is None else square_round(focus, view)
-    silent = not shown.any()
+    def control(each: Comparison) -> Control:
+        picture = None
+        if each.signal is not None:
+            picture = crop(signal_to_picture(each.signal, order, projection.shown).picture, view)
+        return Control(each.title, each.sentence, picture, each.likeness)
 
-    def control(title: str, sentence: str, signal: Tensor) -> Control:
-        array = signal.cpu().numpy()
-        picture = crop(signal_to_picture(array, order, projection.shown).picture, view)
-        return Control(title, sentence, picture, None if silent else correlation(array, shown, projection.shown))
-
-    here = crop(signal_to_picture(shown, order, projection.shown).picture, view)
+    others = [each for each in by_rules(net, projection) if not each.is_shown]
     return controls_strip(
-        here,
-        [control(*row) for row in _controls(net, projection)],
+        crop(signal_to_picture(shown, order, projection.shown).picture, view),
+        [control(each) for each in (*others, *sanity(net, projection))],
         title=f"{projection.layer}, unit {projection.channel}: how much of the picture is the unit's own?",
         lines=(
-            "A sharp picture is no proof that a unit is selective: where another unit or random weights show nearly "
-            "the same (r near 1), it is the photograph's switches that speak, not the unit.",
+            CAUTION,
+            "Weights of layers above cannot matter: nothing above the unit runs.",
             *(
-                ("This unit is silent here: its projection is zero, and nothing can be likened to it.",)
-                if silent
-                else ()
+                ()
+                if shown.any()
+                else ("This unit is silent here: its projection is zero, and nothing can be likened to it.",)
             ),
             *(
                 ("Close up, where 95 % of the shown signal is; the numbers are those of the whole field.",)
-                if focus
+                if close
                 else ()
             ),
         ),
     )
-
-
-def _controls(net: nn.Module, projection: Projection) -> list[tuple[str, str, Tensor]]:
-    """(title, sentence, signal) of each control (PAPER B7)."""
-    unit = Unit(0, projection.channel, projection.position)
-    batch = _batch(net, projection)
-
-    def signal(model: nn.Module, unit: Unit, **options: object) -> Tensor:
-        return project_units(model, batch, projection.layer, [unit], **options)[0].signal  # type: ignore[arg-type]
-
-    other = strongest_other(net, batch, projection)
-    return [
-        ("guided", "The rectified signal, only where the unit below fired.", signal(net, unit, rules="guided")),
-        ("gradient", "How the value changes with each pixel.", signal(net, unit, rules="gradient")),
-        ("centre unpooling", "Switches ignored: every window's middle.", signal(net, unit, unpool="centre")),
-        (f"unit {other}", "The strongest other unit at the same place.", signal(net, Unit(0, other, unit.position))),
-        (
-            "permuted weights",
-            "The same place, every weight tensor shuffled, seed 1.",
-            signal(permuted(net), unit, seed="one"),
-        ),
-    ]
-
-
-def strongest_other(net: nn.Module, batch: Tensor, projection: Projection) -> int:
-    """The channel that fires most at the projection's place, its own left out."""
-    activations = trace(net, batch, [projection.layer]).targets[projection.layer].activations
-    maps = activations[0]
-    at_place = (maps[:, projection.position[0], projection.position[1]] if projection.position else maps).clone()
-    at_place[projection.channel] = -torch.inf
-    return int(at_place.argmax())
-
-
-def permuted(net: nn.Module, seed: int = 0) -> nn.Module:
-    """A copy of the network in which every weight tensor holds its own numbers in random order."""
-    random = torch.Generator().manual_seed(seed)
-    shuffled = copy.deepcopy(net)
-    with torch.no_grad():
-        for parameter in shuffled.parameters():
-            if parameter.dim() > 1:
-                order = torch.randperm(parameter.numel(), generator=random).to(parameter.device)
-                parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return shuffled
-
-
-def _batch(net: nn.Module, projection: Projection) -> Tensor:
-    like = next(net.parameters(), torch.zeros(()))
-    return projection.picture[None].to(like.device, like.dtype)
-
-
-def _named(projection: Projection) -> str:
-    return projection.rules if projection.rules in rules.RULE_SETS else "deconvnet"

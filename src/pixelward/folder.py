@@ -22,6 +22,7 @@ from pixelward.errors import PixelwardError
 VERSION = 1
 ATLAS, DRAWINGS, PICTURES, PARTS = "atlas.json", "drawings.json", "pictures.sqlite", "parts"
 SHEETS = ("projections", "patches", "focus", "focus-patches")
+KERNEL = "kernel"
 MANIFEST, TEMPORARY = "manifest.json", ".tmp"
 _TYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4"}  # safetensors' names
 
@@ -36,9 +37,24 @@ def stats_file(slug: str) -> str:
     return f"stats/{slug}.safetensors"
 
 
+def drawings_folder(slug: str) -> str:
+    """Where all drawings of a layer lie, relative to the atlas."""
+    return f"drawings/{slug}"
+
+
 def sheet_file(slug: str, channel: int, kind: str) -> str:
     """A unit's sheet of the given kind, one of SHEETS, relative to the atlas."""
     return f"drawings/{slug}/{channel}.{kind}.webp"
+
+
+def kernel_file(slug: str, channel: int) -> str:
+    """The weights of a unit that reads the pixels directly, as a picture, relative to the atlas."""
+    return f"drawings/{slug}/{channel}.{KERNEL}.webp"
+
+
+def details_file(slug: str, channel: int, hit: int, ending: str) -> str:
+    """What is told of a unit's hit at length, "json", and its pictures, "webp". hit: from 1, the strongest."""
+    return f"drawings/{slug}/{channel}.details-{hit}.{ending}"
 
 
 def boxes_file(slug: str) -> str:

@@ -22,6 +22,8 @@ from pixelward.errors import PixelwardError
 Signal = NDArray[np.floating]  # (C, H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
+Tile = tuple[int, int, int, int]  # left, top, width and height in a picture of several
+
 GREY = 128  # a signal of zero, and whatever lies outside the picture
 CELL = 112  # about the side of a tile on a sheet, in pixels; see cell_size
 GAP = 4  # between two tiles of a sheet, in pixels
@@ -31,6 +33,7 @@ FOCUS_ENERGY = 0.95  # of the squared signal lies inside a focus box
 FOCUS_FIELD = 48  # a field whose longer side has fewer pixels is small enough to be read whole
 FOCUS_SHARE = 0.25  # a focus box of more than this share of the field's area would show little more than the field
 SLOW = 3.0  # pixels: standard deviation of the Gaussian that takes out slow variation (PAPER B7)
+POSITIVE, NEGATIVE = (178, 58, 14), (20, 84, 158)  # inks of maps
 LEVELS = 8  # of 255 grey levels are one in a stored projection
 
 
@@ -82,8 +85,27 @@ def full_scale(magnitude: NDArray[np.floating], box: Box | None = None) -> float
     return float(np.percentile(pixels, PERCENTILE, method="lower")) if pixels.size else 0.0
 
 
+def inks(signal: Signal) -> NDArray[np.uint8]:
+    """Maps of many channels as one picture in two inks, (h, w, 4) RGBA; clear where the signal is zero.
+
+    signal: (C, h, w); a vector, (C,), is laid out in rows of a square. At each place the red ink is the root of the
+    summed squares of the positive values over all channels, the blue ink that of the negative ones; one scale for both.
+    """
+    if signal.ndim == 1:
+        side = columns_of(signal.size)
+        signal = np.pad(signal, (0, side * side - signal.size)).reshape(1, side, side)
+    signs = [np.sqrt(np.square(np.clip(sign * signal, 0, None), dtype=np.float64).sum(axis=0)) for sign in (1, -1)]
+    scale = full_scale(np.maximum(*signs)) or 1.0
+    red, blue = (np.clip(strength / scale, 0, 1)[..., None] for strength in signs)
+    colour = (red * POSITIVE + blue * NEGATIVE) / np.maximum(red + blue, 1e-12)
+    drawn: NDArray[np.uint8] = np.rint(np.concatenate([colour, 255 * (1 - (1 - red) * (1 - blue))], axis=2)).astype(
+        np.uint8
+    )
+    return drawn
+
+
 def crop(picture: Picture, box: Box, fill: int = GREY) -> Picture:
-    """The pixels of a box that may leave the picture; what lies outside is `fill`. picture: (H, W) or (H, W, 3)."""
+    """The pixels of a box that may leave the picture; what lies outside is `fill`. picture: (H, W) or (H, W, n)."""
     cut = np.full((box.height, box.width, *picture.shape[2:]), fill, dtype=picture.dtype)
     rows, columns = _inside(box, picture.shape)
     there = picture[rows, columns]
@@ -197,6 +219,26 @@ def sheet(tiles: Sequence[Picture | None], cell: int, columns: int | None = None
             image = fit(tile, cell)
             whole.paste(image, (left + (cell - image.width) // 2, top + (cell - image.height) // 2))
     return whole
+
+
+def pack(tiles: Sequence[NDArray[np.uint8]], width: int, gap: int = GAP) -> tuple[Image.Image, list[Tile]]:
+    """Tiles of any sizes, (h, w, 3) or (h, w, 4), in rows of about `width` pixels; RGBA, clear between the tiles.
+
+    Returns the picture and where each tile lies in it.
+    """
+    places: list[Tile] = []
+    left = top = tall = 0
+    for tile in tiles:
+        high, wide = tile.shape[:2]
+        if left and left + wide > width:
+            left, top, tall = 0, top + tall + gap, 0
+        places.append((left, top, wide, high))
+        left, tall = left + wide + gap, max(tall, high)
+    right, bottom = (max((place[at] + place[at + 2] for place in places), default=1) for at in (0, 1))
+    whole = Image.new("RGBA", (right, bottom), (GREY, GREY, GREY, 0))
+    for tile, place in zip(tiles, places, strict=True):
+        whole.paste(Image.fromarray(tile), place[:2])
+    return whole, places
 
 
 def fit(tile: Picture, side: int) -> Image.Image:

@@ -18,11 +18,10 @@ from pixelward.pictures import (
     Correlation,
     Picture,
     Signal,
-    columns_of,
     crop,
     fit,
     focus_box,
-    full_scale,
+    inks,
     signal_to_picture,
     view_box,
 )
@@ -34,8 +33,6 @@ PAPER: Colour = (250, 250, 248)
 INK: Colour = (29, 29, 31)
 QUIET: Colour = (104, 104, 110)
 MARK: Colour = (255, 196, 0)  # the field, on any photograph
-POSITIVE: Colour = (178, 58, 14)  # inks of the maps on the way down
-NEGATIVE: Colour = (20, 84, 158)
 RULE: Colour = (222, 222, 218)  # round the panels
 
 MARGIN = 28
@@ -55,11 +52,11 @@ class Step(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A picture to compare a projection with. correlation: None where the control is zero."""
+    """A picture to compare a projection with; None where there is none. correlation: None where the control is zero."""
 
     title: str
     sentence: str
-    picture: Picture
+    picture: Picture | None
     correlation: Correlation | None
 
 
@@ -118,7 +115,7 @@ def walk_strip(steps: Sequence[Step], *, order: str, title: str, lines: Sequence
     panels = []
     for number, step in enumerate(steps, start=1):
         last = number == len(steps)
-        image = fit(signal_to_picture(step.signal, order).picture if last else _inks(step.signal), side)
+        image = fit(signal_to_picture(step.signal, order).picture if last else _on_paper(inks(step.signal)), side)
         size = f"{' x '.join(map(str, step.signal.shape))}, {_share(step.signal)} not zero"
         panels.append(_Panel(image, f"{number}  {step.title}", (step.subtitle, size)))
     key = (
@@ -141,8 +138,17 @@ def controls_strip(
             if likeness is None
             else f"r = {likeness.plain:.2f}, fine structure {likeness.fine:.2f}"
         )
-        panels.append(_Panel(fit(control.picture, side), control.title, (number, control.sentence)))
-    return _compose(title, lines, panels, side, columns=len(panels))
+        if control.picture is None:
+            panels.append(_Panel(Image.new("RGB", (side, side), PAPER), control.title, (control.sentence,)))
+        else:
+            panels.append(_Panel(fit(control.picture, side), control.title, (number, control.sentence)))
+    return _compose(title, lines, panels, side, columns=min(len(panels), 5))
+
+
+def _on_paper(picture: NDArray[np.uint8]) -> Picture:
+    """An RGBA picture on the strips' paper."""
+    image = Image.fromarray(picture)
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, (*PAPER, 255)), image).convert("RGB"))
 
 
 def _share(signal: Signal) -> str:
@@ -165,21 +171,6 @@ def _marked(picture: Picture, box: Box, side: int, dim: bool = False) -> Image.I
         image = dark
     ImageDraw.Draw(image).rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=MARK, width=2)
     return image
-
-
-def _inks(signal: Signal) -> Picture:
-    """Maps as two inks on paper: positive and negative strength over the channels, one scale for both."""
-    if signal.ndim == 1:
-        side = columns_of(signal.size)
-        signal = np.pad(signal, (0, side * side - signal.size)).reshape(1, side, side)
-    signs = [np.sqrt(np.square(np.clip(sign * signal, 0, None), dtype=np.float64).sum(axis=0)) for sign in (1, -1)]
-    scale = full_scale(np.maximum(*signs)) or 1.0
-    paper = np.asarray(PAPER, np.float64)
-    light: NDArray[np.float64] = np.broadcast_to(paper, (*signal.shape[1:], 3))
-    for strength, ink in zip(signs, (POSITIVE, NEGATIVE), strict=True):
-        cover = np.clip(strength / scale, 0, 1)[..., None]
-        light = light * (1 - cover * (1 - np.asarray(ink) / paper))
-    return np.rint(light).astype(np.uint8)
 
 
 def _compose(title: str, lines: Sequence[str], panels: Sequence[_Panel], side: int, columns: int) -> Image.Image:

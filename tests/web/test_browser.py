@@ -199,6 +199,31 @@ def test_the_page_of_a_picture_marks_the_field_of_the_unit_pointed_at(page: Any,
     assert field.get_attribute("class") == ""
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_what_is_told_of_a_hit_at_length_is_whole_at_any_width(page: Any, site: Path, width: int):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(page.at(UNIT.format(2)))
+    page.locator("#h3 a[href='#way-3']").click()
+    assert page.url.endswith("#way-3")
+    heading = page.get_by_role("heading", name="The way back from hit 3")
+    assert 0 <= heading.bounding_box()["y"] < 844
+    cut = page.eval_on_selector_all(
+        ".way p, .way h2, .way h3, .way li",
+        "found => found.filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.innerText)",
+    )
+    assert cut == []
+    tiles = [tile.bounding_box() for tile in page.locator("#way-3 svg.tile").all()]
+    assert len(tiles) == 14
+    assert all(100 < tile["width"] < 300 and abs(tile["width"] - tile["height"]) < 2 for tile in tiles)
+    assert all(tile["x"] >= 0 and tile["x"] + tile["width"] <= width for tile in tiles)
+    shown = set(page.eval_on_selector_all("#way-3 image", "found => found.map((each) => each.href.baseVal)"))
+    assert shown == {"2.details-3.webp"}
+    assert (site / "layers/000-conv1-relu/2.details-3.webp").is_file()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{UNIT.format(3)}")
+    assert page.locator(".way").count() == 0
+
+
 def test_lists_far_away_wait_and_keep_their_heights(browser: Any, tmp_path: Path):
     many = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=600, dead=0)], k=1)
     export(many, tmp_path / "site")

@@ -12,6 +12,7 @@ from pixelward.atlas import Atlas, LayerRecord
 from pixelward.web import gather, links
 from pixelward.web.entries import (
     Crossing,
+    DetailsPage,
     Histogram,
     HitEntry,
     IndexPage,
@@ -21,14 +22,17 @@ from pixelward.web.entries import (
     PictureHit,
     PicturePage,
     Sheet,
+    Told,
     UnitEntry,
     UnitPage,
 )
 
 if TYPE_CHECKING:
     from pixelward.core.findings import Operation
+    from pixelward.details import Details
 
 __all__ = [
+    "DetailsPage",
     "Histogram",
     "HitEntry",
     "IndexPage",
@@ -40,6 +44,7 @@ __all__ = [
     "Sheet",
     "UnitEntry",
     "UnitPage",
+    "details_page",
     "index_page",
     "layer_page",
     "picture_page",
@@ -118,10 +123,25 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
         size=atlas.size,
         seen=stats.seen,
         histogram=gather.histogram(stats, channel),
+        kernel=gather.kernel(atlas, record, channel),
+        told=gather.told(atlas, record, channel) if unit.hits else (),
         previous=before,
         next=after,
         below=gather.unit_link(atlas, record.number - 1, channel),
         above=gather.unit_link(atlas, record.number + 1, channel),
+    )
+
+
+def details_page(atlas: Atlas, record: LayerRecord, channel: int, details: Details) -> DetailsPage:
+    """The page of a hit that is told at length, as a server makes it that has the network."""
+    (unit,) = gather.unit_entries(atlas, record, [channel])
+    return DetailsPage(
+        path=links.details(record.slug, channel, details.hit, "html"),
+        network=atlas.network["model"],
+        layer=gather.layer_entry(atlas, record),
+        unit=unit,
+        size=atlas.size,
+        told=Told(links.details(record.slug, channel, details.hit), details),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pixelward.core.fields import Box
+from pixelward.details import Details
 from pixelward.pictures import GAP
 
 
@@ -182,8 +183,20 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is told of a hit at length; pictures: the path of the file that its tiles lie in."""
+
+    pictures: str
+    details: Details
+
+
+@dataclass(frozen=True)
 class UnitPage:
-    """One unit, its hits large. below, above: the units of this number, or the last, in the layers next to this one."""
+    """One unit, its hits large. below, above: the units of this number, or the last, in the layers next to this one.
+
+    kernel: its weights, where it reads the pixels directly; one tile a channel, or one of colours. told: the hits that
+    are told at length.
+    """
 
     path: str
     network: str
@@ -193,10 +206,24 @@ class UnitPage:
     size: tuple[int, int]
     seen: int
     histogram: Histogram
+    kernel: Sheet | None
+    told: tuple[Told, ...]
     previous: str | None
     next: str | None
     below: UnitLink | None
     above: UnitLink | None
+
+
+@dataclass(frozen=True)
+class DetailsPage:
+    """One hit of a unit, told at length: made on demand, where there is a network."""
+
+    path: str
+    network: str
+    layer: LayerEntry
+    unit: UnitEntry
+    size: tuple[int, int]
+    told: Told
 
 
 @dataclass(frozen=True)
@@ -228,4 +255,4 @@ class PicturePage:
     layers: tuple[tuple[LayerEntry, tuple[PictureHit, ...]], ...]
 
 
-Page = IndexPage | LayerPage | UnitPage | PicturePage
+Page = IndexPage | LayerPage | UnitPage | DetailsPage | PicturePage

@@ -11,8 +11,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from pixelward.atlas import Atlas
+from pixelward.details import read_details
 from pixelward.errors import PixelwardError
-from pixelward.folder import SHEETS, sheet_file, thumb_file
+from pixelward.folder import KERNEL, SHEETS, details_file, sheet_file, thumb_file
 from pixelward.web import links, pages
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 
@@ -89,11 +90,17 @@ def _pictures(atlas: Atlas, building: Path) -> None:
     """The drawings beside the pages that show them."""
     for record in atlas.layers:
         for channel in range(record.channels):
-            for kind in SHEETS:
+            for kind in (*SHEETS, KERNEL):
                 _link(
                     atlas.path / sheet_file(record.slug, channel, kind),
                     building / links.sheet(record.slug, channel, kind),
                 )
+            for hit in range(1, atlas.k + 1):
+                if read_details(atlas, record, channel, hit) is not None:
+                    _link(
+                        atlas.path / details_file(record.slug, channel, hit, "webp"),
+                        building / links.details(record.slug, channel, hit),
+                    )
     for id in atlas.hit_pictures():
         _link(atlas.path / thumb_file(id), building / links.thumb(id))
 

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
-from pixelward.folder import boxes_file, damaged, map_arrays, sheet_file
+from pixelward.details import read_details
+from pixelward.folder import KERNEL, boxes_file, damaged, kernel_file, map_arrays, sheet_file
 from pixelward.pictures import GAP, columns_of
 from pixelward.web import links
-from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, UnitEntry, UnitLink
+from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, Told, UnitEntry, UnitLink
 
 EXAMPLES = 8  # units shown of each layer on the first page
 Shown = tuple[Sheet | None, Sheet | None, bool]  # projections, patches, whether they are close up
@@ -176,6 +177,21 @@ def pair(
     return None if one is None or other is None else (one, other)
 
 
+def kernel(atlas: Atlas, record: LayerRecord, channel: int) -> Sheet | None:
+    """The weights of a unit that reads the pixels directly, if they are drawn."""
+    file = atlas.path / kernel_file(record.slug, channel)
+    if not file.is_file():
+        return None
+    size = _size(atlas, kernel_file(record.slug, channel))
+    return Sheet(links.sheet(record.slug, channel, KERNEL), *size, 1, size[0])
+
+
+def told(atlas: Atlas, record: LayerRecord, channel: int) -> tuple[Told, ...]:
+    """What is told at length of a unit's hits, the strongest first."""
+    found = ((hit, read_details(atlas, record, channel, hit)) for hit in range(1, atlas.k + 1))
+    return tuple(Told(links.details(record.slug, channel, hit), each) for hit, each in found if each is not None)
+
+
 def histogram(stats: Stats, channel: int) -> Histogram:
     """The bins from the first to the last that is not empty."""
     counts = stats.histogram[channel].tolist()
@@ -211,11 +227,16 @@ def _sheet(
         return None
     if sizes is None or kind not in sizes:
         sizes = {} if sizes is None else sizes
-        try:
-            with Image.open(file) as image:
-                sizes[kind] = image.size
-        except OSError as error:
-            raise damaged(atlas.path, sheet_file(record.slug, channel, kind)) from error
+        sizes[kind] = _size(atlas, sheet_file(record.slug, channel, kind))
     width, height = sizes[kind]
     columns = columns_of(atlas.k)
     return Sheet(links.sheet(record.slug, channel, kind), width, height, columns, (width + GAP) // columns - GAP)
+
+
+def _size(atlas: Atlas, file: str) -> tuple[int, int]:
+    """Width and height of a picture in the atlas."""
+    try:
+        with Image.open(atlas.path / file) as image:
+            return image.size
+    except OSError as error:
+        raise damaged(atlas.path, file) from error

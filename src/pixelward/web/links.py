@@ -16,6 +16,7 @@ _PLACES = {  # kind: what its addresses look like
     "layer": re.compile(rf"{_SLUG}/index\.html"),
     "unit": re.compile(rf"{_SLUG}/{_NUMBER}\.html"),
     "sheet": re.compile(rf"{_SLUG}/{_NUMBER}\.(?P<name>[a-z-]+)\.webp"),
+    "details": re.compile(rf"{_SLUG}/{_NUMBER}\.details-(?P<hit>[1-9][0-9]{{0,8}})\.(?P<name>webp|html)"),
     "picture": re.compile(rf"pictures/{_NUMBER}\.html"),
     "thumb": re.compile(rf"pictures/{_NUMBER}\.webp"),
     "static": re.compile(r"static/(?P<name>[A-Za-z0-9._/-]+)"),
@@ -23,12 +24,14 @@ _PLACES = {  # kind: what its addresses look like
 
 
 class Place(NamedTuple):
-    """What an address names. kind: the function of this module that spells it; number: a channel or a picture's id."""
+    """What an address names. kind: the function of this module that spells it; number: a channel or a picture's id;
+    hit: from 1, the strongest."""
 
     kind: str
     slug: str = ""
     number: int = -1
     name: str = ""
+    hit: int = 0
 
 
 def place(address: str) -> Place | None:
@@ -36,7 +39,8 @@ def place(address: str) -> Place | None:
     for kind, pattern in _PLACES.items():
         if match := pattern.fullmatch(address):
             parts = match.groupdict()
-            return Place(kind, parts.get("slug", ""), int(parts.get("number", -1)), parts.get("name", ""))
+            number, hit = int(parts.get("number", -1)), int(parts.get("hit", 0))
+            return Place(kind, parts.get("slug", ""), number, parts.get("name", ""), hit)
     return None
 
 
@@ -56,8 +60,21 @@ def picture(id: int) -> str:
 
 
 def sheet(slug: str, channel: int, kind: str) -> str:
-    """A unit's sheet of projections, patches or focus crops."""
+    """A unit's sheet of projections, patches or focus crops, or its kernel."""
     return f"layers/{slug}/{channel}.{kind}.webp"
+
+
+def details(slug: str, channel: int, hit: int, ending: str = "webp") -> str:
+    """The pictures of what is told at length of a hit, from 1; "html" is the page of its own that a server makes."""
+    return f"layers/{slug}/{channel}.details-{hit}.{ending}"
+
+
+def details_of(page: str, hit: int) -> str:
+    """The page of its own of a hit. page: of its unit, or of another of its hits."""
+    here = place(page)
+    if here is None or here.kind not in ("unit", "details"):
+        raise LookupError(f"{page} is no page of a unit")
+    return details(here.slug, here.number, hit, "html")
 
 
 def thumb(id: int) -> str:

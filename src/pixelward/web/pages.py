@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 
 import jinja2
+from markupsafe import Markup, escape
 
 from pixelward.core.fields import Box
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.entries import (
+    DetailsPage,
     Histogram,
     HitEntry,
     IndexPage,
@@ -33,6 +36,7 @@ TEMPLATES: dict[type[Page], str] = {
     IndexPage: "index.html",
     LayerPage: "layer.html",
     UnitPage: "unit.html",
+    DetailsPage: "details.html",
     PicturePage: "picture.html",
 }
 
@@ -90,7 +94,17 @@ def number(value: float) -> str:
     return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
-def share(part: int, whole: int) -> str:
+def signed(value: float) -> str:
+    """A correlation with two digits and a minus that is as wide as a digit; zero has none."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def breakable(text: str) -> Markup:
+    """A text, escaped, whose long names may go on in a new line after a dot, a slash or an underscore."""
+    return Markup(re.sub(r"([._/])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
+def share(part: float, whole: float) -> str:
     """A part of a whole in per cent; a small part never reads as none, a large one never as all."""
     if not whole:
         return "0 %"
@@ -192,7 +206,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "bits": math.log2}
+    environment.filters |= {"number": number, "bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
     environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}

@@ -42,6 +42,13 @@ class Gone(Refusal):
     status = 410
 
 
+class Moved(Refusal):
+    """A picture that was scanned and is not what or where it was."""
+
+    status = 410
+    title = "The picture is not there any more"
+
+
 class Unreadable(Refusal):
     """An atlas that vanished, is not finished or is damaged."""
 

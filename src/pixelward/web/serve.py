@@ -104,6 +104,7 @@ def _studio(atlas: str | Path, model: nn.Module) -> Studio:
 
 
 def _live(site: Site, studio: Studio) -> APIRouter:
+    from pixelward.web.live import at_length
     from pixelward.web.live.routes import router
 
     def atlas() -> Atlas:
@@ -112,7 +113,9 @@ def _live(site: Site, studio: Studio) -> APIRouter:
         except (PixelwardError, OSError) as error:
             raise _unreadable(site, error) from error
 
-    return router(studio, atlas)
+    routes = router(studio, atlas)
+    routes.include_router(at_length.router(studio, atlas))
+    return routes
 
 
 @asynccontextmanager

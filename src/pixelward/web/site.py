@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pixelward.atlas import Atlas
-from pixelward.folder import ATLAS, DRAWINGS, SHEETS, sheet_file, thumb_file
+from pixelward.details import read_details
+from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, thumb_file
 from pixelward.web import links, pages
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 from pixelward.web.export import CREDITS, read_credits
@@ -80,7 +81,7 @@ class Site:
             file = self._static.get(place.name)
             return None if file is None else Item.of(address, file.read_bytes())
         edition = self._now()
-        if place is not None and place.kind in ("sheet", "thumb"):
+        if place is not None and place.kind in ("sheet", "details", "thumb"):
             drawing = edition.drawing(place)
             return None if drawing is None else Item.of(address, drawing)
         return edition.page(address)
@@ -112,7 +113,7 @@ class _Edition:
         """A page, or the twin of one."""
         twin = address.endswith(".json")
         place = links.place(links.page_of(address) if twin else address)
-        if place is None or not self._holds(place):
+        if place is None or place.kind == "details" or not self._holds(place):
             return None
 
         def make() -> Item:
@@ -123,11 +124,15 @@ class _Edition:
         return self._made.get(address, make)
 
     def drawing(self, place: links.Place) -> bytes | None:
-        """A sheet of a unit, or a small picture."""
+        """A sheet of a unit, the pictures of what is told of a hit, or a small picture."""
         if not self._holds(place):
             return None
-        name = sheet_file(place.slug, place.number, place.name) if place.kind == "sheet" else thumb_file(place.number)
-        file = self.atlas.path / name
+        names = {
+            "sheet": sheet_file(place.slug, place.number, place.name),
+            "details": details_file(place.slug, place.number, place.hit, "webp"),
+            "thumb": thumb_file(place.number),
+        }
+        file = self.atlas.path / names[place.kind]
         return file.read_bytes() if file.is_file() else None
 
     def _holds(self, place: links.Place) -> bool:
@@ -136,9 +141,12 @@ class _Edition:
             return False
         if place.kind in ("picture", "thumb"):
             return bool(self.atlas.hits_of_picture(place.number))
-        if place.kind in ("unit", "sheet") and place.number >= self._layers[place.slug].channels:
+        if place.kind in ("unit", "sheet", "details") and place.number >= self._layers[place.slug].channels:
             return False
-        return place.kind != "sheet" or place.name in SHEETS
+        if place.kind == "details":
+            there = read_details(self.atlas, self._layers[place.slug], place.number, place.hit)
+            return place.name == "webp" and there is not None
+        return place.kind != "sheet" or place.name in (*SHEETS, KERNEL)
 
     def _content(self, place: links.Place) -> Page:
         if place.kind == "index":

@@ -8,9 +8,9 @@ from PIL import Image
 
 from pixelward.atlas import Atlas
 from pixelward.data.images import decode, to_rgb, to_tensor
-from pixelward.draw import Gallery
 from pixelward.errors import PixelwardError
 from pixelward.folder import thumb_file
+from pixelward.gallery import Gallery
 from pixelward.web import gather, links
 from pixelward.web.entries import Sample
 from pixelward.web.live.uploads import Tried
@@ -35,7 +35,7 @@ def sampled(atlas: Atlas, id: int) -> Tried:
     name = gather.picture_name(row)
     width, height = row.width or 0, row.height or 0
     try:
-        loaded = _gallery(atlas).load(row)
+        loaded = gallery(atlas).load(row)
         return Tried(name, loaded.pixels, loaded.shown, width, height, ())
     except (PixelwardError, OSError) as missing:
         file = atlas.path / thumb_file(id)
@@ -52,6 +52,6 @@ def sampled(atlas: Atlas, id: int) -> Tried:
 
 
 @lru_cache(maxsize=1)
-def _gallery(atlas: Atlas) -> Gallery:
+def gallery(atlas: Atlas) -> Gallery:
     """The scanned pictures: listed once, for that may take long."""
     return Gallery(atlas, None)

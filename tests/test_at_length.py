@@ -1,0 +1,131 @@
+"""Hits told at length on demand: the same as drawn ahead, for every hit, with clear answers where that cannot be."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import pixelward as pw
+from live_atlas import live_atlas, network
+from pixelward.atlas import Atlas
+from pixelward.details import read_details
+from pixelward.examine import draw_details
+from pixelward.folder import details_file
+from pixelward.web import links
+from pixelward.web.live import at_length
+from pixelward.web.serve import app
+from tags import Tags
+
+HOME = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    return live_atlas(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="module")
+def served(atlas: Atlas) -> Iterator[TestClient]:
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        yield client
+
+
+def hits(atlas: Atlas, address: str) -> list[tuple[str, int, int]]:
+    record = atlas.layer(address)
+    return [
+        (record.slug, channel, hit)
+        for channel in range(record.channels)
+        for hit in range(1, len(atlas[address][channel].hits) + 1)
+    ]
+
+
+def test_what_is_made_on_demand_is_what_is_drawn_ahead(atlas: Atlas, served: TestClient, tmp_path: Path):
+    ahead = live_atlas(tmp_path)
+    for address in ("conv1:relu", "conv2", "fc"):
+        slug, channel, hit = hits(atlas, address)[-1]
+        answer = served.get(f"/{links.details(slug, channel, hit, 'json')}")
+        draw_details(ahead, network(), [f"{address}:{channel}"], hits=[hit])
+        details = read_details(ahead, ahead.layer(address), channel, hit)
+        assert details is not None
+        assert answer.json()["told"]["details"] == json.loads(json.dumps(asdict(details)))
+        pictures = served.get(f"/{links.details(slug, channel, hit)}")
+        assert pictures.content == (ahead.path / details_file(slug, channel, hit, "webp")).read_bytes()
+        assert pictures.headers["content-type"] == "image/webp"
+        html = served.get(f"/{links.details(slug, channel, hit, 'html')}").text
+        with TestClient(app(ahead.path, model=network()), base_url=HOME) as drawn:
+            assert drawn.get(f"/{links.details(slug, channel, hit, 'html')}").text == html
+
+
+def test_every_hit_of_a_unit_leads_to_its_page_and_back(atlas: Atlas, served: TestClient):
+    slug, channel, last = hits(atlas, "conv2")[-1]
+    unit = Tags(served.get(f"/{links.unit(slug, channel)}").text)
+    ways = [link["href"] for link in unit.of("a") if ".details-" in link["href"]]
+    assert ways == [f"{channel}.details-{hit}.html" for hit in range(1, last + 1)]
+    for hit in range(1, last + 1):
+        tags = Tags(served.get(f"/{links.details(slug, channel, hit, 'html')}").text)
+        assert tags.unbalanced == tags.open == []
+        leads = {link["aria-keyshortcuts"]: link["href"] for link in tags.of("a") if "aria-keyshortcuts" in link}
+        expected = {"ArrowUp": f"{channel}.html#h{hit}"}
+        expected |= {"ArrowLeft": f"{channel}.details-{hit - 1}.html"} if hit > 1 else {}
+        expected |= {"ArrowRight": f"{channel}.details-{hit + 1}.html"} if hit < last else {}
+        assert leads == expected
+        assert " <b>.png" in tags.words
+
+
+def test_readers_at_the_same_time_make_it_once(atlas: Atlas, monkeypatch: pytest.MonkeyPatch):
+    made: list[Any] = []
+    examine = at_length.examine
+    monkeypatch.setattr(at_length, "examine", lambda *given: made.append(given[3:]) or examine(*given))
+    slug, channel, hit = hits(atlas, "conv1:relu")[0]
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: client.get(f"/{links.details(slug, channel, hit)}").content, range(4)))
+    assert len(set(found)) == len(made) == 1
+
+
+def test_what_no_unit_has_is_not_there(atlas: Atlas, served: TestClient):
+    slug, channel, _ = hits(atlas, "conv2")[-1]
+    there = links.details(slug, channel, 1, "html")
+    asked = [links.details(slug, channel, hit, "html") for hit in (0, 99, 10**8, 10**30)]
+    asked += [links.details(slug, number, 1, "html") for number in (6, 10**17, 10**30)]
+    asked += [links.details("009-none", 0, 1, ending) for ending in ("html", "json", "webp")]
+    asked += [there.replace(f"/{channel}.", f"/0{channel}."), there.replace("-1.html", "-01.html")]
+    asked += [there.replace("html", "png"), f"{there}/..%2f..%2fatlas.json"]
+    for address in asked:
+        assert served.get(f"/{address}").status_code in (404, 422), address
+    without = TestClient(app(atlas.path), base_url=HOME)
+    assert without.get(f"/{there}").status_code == 404
+    assert ".details-" not in without.get(f"/{links.unit(slug, channel)}").text
+
+
+def test_pictures_that_are_gone_or_changed_get_a_clear_answer(tmp_path: Path):
+    atlas = live_atlas(tmp_path)
+    slug, channel, hit = hits(atlas, "conv2")[0]
+    kept = tmp_path / "pictures"
+    aside = kept.rename(tmp_path / "elsewhere")
+    address = links.details(slug, channel, hit, "html")
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        answer = client.get(f"/{address}")
+        assert answer.status_code == 410
+        words = Tags(answer.text).words
+        assert "The picture is not there any more" in words
+        assert f"--pictures WHERE: pixelward draw atlas MODEL --detail conv2:{channel} --hit {hit}" in words
+        assert str(tmp_path) not in words
+        aside.rename(kept)
+        assert client.get(f"/{address}").status_code == 200
+
+
+def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
+    from live_atlas import pictures
+
+    net = network()
+    atlas = pw.scan(net, pictures(tmp_path / "pictures"), tmp_path / "atlas", layers=["conv1:relu", "conv2"], k=2)
+    pw.draw(atlas, net, layers=["conv1:relu"])
+    with TestClient(app(atlas.path, model=net), base_url=HOME) as client:
+        for address, status in (("conv1:relu", 200), ("conv2", 404)):
+            slug, channel, hit = hits(atlas, address)[0]
+            assert client.get(f"/{links.details(slug, channel, hit, 'html')}").status_code == status
