@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pixelward.atlas import Atlas, LayerRecord
+from pixelward.views import EXAMPLES, example_channels
 from pixelward.web import gather, links
 from pixelward.web.entries import (
     Crossing,
@@ -56,7 +57,7 @@ def index_page(atlas: Atlas, credits: Sequence[str] = (), operations: Sequence[O
     entries, examples = [], []
     for record in atlas.layers:
         entries.append(gather.layer_entry(atlas, record))
-        channels = gather.example_channels(atlas.units(record)) if entries[-1].drawn else []
+        channels = example_channels(atlas.units(record), EXAMPLES) if entries[-1].drawn else []
         examples.append(gather.unit_entries(atlas, record, channels))
     drawings = atlas.drawings
     return IndexPage(

@@ -28,6 +28,7 @@ from pixelward.web.entries import (
     UnitEntry,
     UnitPage,
 )
+from pixelward.words import number, share
 
 TEMPLATES: dict[type[Page], str] = {
     IndexPage: "index.html",
@@ -72,25 +73,6 @@ def twin(page: Page) -> str:
 def problem(title: str, told: PixelwardError) -> str:
     """The page of a server that cannot give what it was asked for. Its links begin at the root of the site."""
     return _environment().get_template("problem.html").render(title=title, told=told, to=lambda target: f"/{target}")
-
-
-def number(value: float) -> str:
-    """A value with three significant digits, more where it has more before the point; powers of ten for tiny ones."""
-    if value and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
-
-
-def share(part: int, whole: int) -> str:
-    """A part of a whole in per cent; a small part never reads as none, a large one never as all."""
-    if not whole:
-        return "0 %"
-    percent = 100 * part / whole
-    if 0 < percent < 0.1:
-        return "below 0.1 %"
-    if 99.9 < percent < 100:
-        return "over 99.9 %"
-    return f"{percent:.0f} %" if percent in (0, 100) or 10 <= percent < 99 else f"{percent:.1f} %"
 
 
 def bars(histogram: Histogram) -> list[Bar]:
