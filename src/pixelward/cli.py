@@ -19,6 +19,7 @@ from pixelward.errors import PixelwardError
 from pixelward.meter import Meter
 from pixelward.options import (
     AtlasFolder,
+    BesideFolder,
     Channels,
     InputChannels,
     InputMean,
@@ -334,12 +335,13 @@ def info(
 def export(
     atlas_folder: AtlasFolder,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="SITE", help="The folder to write.")],
+    beside: BesideFolder = None,
 ) -> None:
     """Write an atlas as static pages that a browser opens from the disk."""
     import pixelward as pw
 
     with Meter("export", "pages") as meter:
-        index = pw.export(pw.open(atlas_folder), output, report=meter)
+        index = pw.export(pw.open(atlas_folder), output, beside=beside, report=meter)
     typer.echo(index)
     note(f"open it in a browser, or serve it with: python -m http.server -d {output}")
 
@@ -347,6 +349,7 @@ def export(
 @app.command()
 def serve(
     atlas_folder: AtlasFolder,
+    beside: BesideFolder = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,
     allow_hosts: Annotated[
@@ -362,7 +365,7 @@ def serve(
     """Browse an atlas: the pages of export, made when they are asked for, until Ctrl-C."""
     from pixelward.web.serve import serve as run
 
-    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), say=typer.echo, note=note)
+    run(atlas_folder, beside=beside, host=host, port=port, allow_hosts=allow_hosts or (), say=typer.echo, note=note)
 
 
 @app.command()

@@ -48,11 +48,17 @@ __all__ = [
 ]
 
 
-def index_page(atlas: Atlas, credits: Sequence[str] = (), operations: Sequence[Operation] | None = None) -> IndexPage:
+def index_page(
+    atlas: Atlas,
+    credits: Sequence[str] = (),
+    operations: Sequence[Operation] | None = None,
+    *,
+    compared: bool = False,
+) -> IndexPage:
     """The first page.
 
     credits: lines that name whose pictures these are. operations: what `pixelward.check` found of the network, which
-    only someone who has it can know.
+    only someone who has it can know. compared: whether the site has pages of another atlas beside this one.
     """
     entries, examples = [], []
     for record in atlas.layers:
@@ -78,11 +84,12 @@ def index_page(atlas: Atlas, credits: Sequence[str] = (), operations: Sequence[O
         layers=tuple(entries),
         examples=tuple(examples),
         operations=None if operations is None else tuple(_crossing(each) for each in operations),
+        compare=links.compare() if compared else None,
     )
 
 
-def layer_page(atlas: Atlas, record: LayerRecord) -> LayerPage:
-    """The page of a layer."""
+def layer_page(atlas: Atlas, record: LayerRecord, *, compared: bool = False) -> LayerPage:
+    """The page of a layer. compared: whether the site has pages of another atlas beside this one."""
     every = gather.unit_entries(atlas, record, range(record.channels))
     before, after = (
         gather.layer_entry(atlas, atlas.layers[at]) if 0 <= at < len(atlas.layers) else None
@@ -99,6 +106,7 @@ def layer_page(atlas: Atlas, record: LayerRecord) -> LayerPage:
         labels=tuple(sorted(labels, key=lambda each: each.label)),
         units=tuple(unit for unit in every if unit.hits),
         dead=tuple(unit for unit in every if not unit.hits),
+        compare=links.compare_layer(record.slug) if compared else None,
     )
 
 

@@ -18,6 +18,8 @@ from pixelward.core.fields import Box
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.entries import (
+    CompareLayerPage,
+    ComparePage,
     Histogram,
     HitEntry,
     IndexPage,
@@ -35,6 +37,8 @@ TEMPLATES: dict[type[Page], str] = {
     LayerPage: "layer.html",
     UnitPage: "unit.html",
     PicturePage: "picture.html",
+    ComparePage: "compare.html",
+    CompareLayerPage: "compare_layer.html",
 }
 
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers

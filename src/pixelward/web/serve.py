@@ -24,15 +24,22 @@ HOST, PORT = "127.0.0.1", 8000
 Say = Callable[[str], None]
 
 
-def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
+def app(
+    atlas: str | Path,
+    *,
+    beside: str | Path | None = None,
+    allow_hosts: Sequence[str] = (),
+    routers: Sequence[APIRouter] = (),
+) -> FastAPI:
     """The application that serves an atlas; `.state.site` is its `Site`.
 
-    allow_hosts: names and addresses that browsers may call it by, beside those of the own machine. routers: routes
-    beside the pages, tried first. Raises PixelwardError if the folder holds no finished atlas.
+    beside: an atlas to compare it with. allow_hosts: names and addresses that browsers may call it by, next to those of
+    the own machine. routers: routes next to the pages, tried first. Raises PixelwardError if the folder holds no
+    finished atlas.
     """
     # Without the pages that FastAPI makes by itself: they load scripts from another host.
     served = FastAPI(title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    served.state.site = Site(atlas)
+    served.state.site = Site(atlas, beside)
     served.add_middleware(Guard, hosts=[*LOOPBACK, *map(host_name, allow_hosts)])
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
@@ -44,19 +51,28 @@ def app(atlas: str | Path, *, allow_hosts: Sequence[str] = (), routers: Sequence
 
 
 def serve(
-    atlas: str | Path, *, host: str = HOST, port: int = PORT, allow_hosts: Sequence[str] = (), say: Say, note: Say
+    atlas: str | Path,
+    *,
+    beside: str | Path | None = None,
+    host: str = HOST,
+    port: int = PORT,
+    allow_hosts: Sequence[str] = (),
+    say: Say,
+    note: Say,
 ) -> None:
     """Serve an atlas until the program is interrupted.
 
-    host: the address to listen on; port: 0 takes any free one. say: called with the address once it can be opened;
-    note: with what is worth knowing. Raises PixelwardError for an atlas or an address that cannot be used.
+    beside: an atlas to compare it with. host: the address to listen on; port: 0 takes any free one. say: called with
+    the address once it can be opened; note: with what is worth knowing. Raises PixelwardError for an atlas or an
+    address that cannot be used.
     """
     own = [] if _any(host) else [host]
-    application = app(atlas, allow_hosts=[*own, *allow_hosts])
+    application = app(atlas, beside=beside, allow_hosts=[*own, *allow_hosts])
     listening = _listen(host, port)
     site: Site = application.state.site
-    if site.atlas.drawings is None:
-        note(f"without pictures so far; make them with: pixelward draw {atlas} MODEL")
+    for each in filter(None, (site, site.beside)):
+        if each.atlas.drawings is None:
+            note(f"{each.folder} is without pictures so far; make them with: pixelward draw {each.folder} MODEL")
     if host not in ("localhost", "::1") and not host.startswith("127."):
         names = "" if allow_hosts or own else "; name what they call it with --allow-host"
         note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")
@@ -119,6 +135,12 @@ def _mistaken(request: Request, error: Exception) -> Response:
 
 def _unreadable(request: Request, error: Exception) -> Response:
     """For an atlas that vanished, is not finished or is damaged. Says the name of its folder, not where that lies."""
+
+    def short(text: str) -> str:
+        for each in filter(None, (site, site.beside)):
+            text = text.replace(str(each.folder), each.folder.name or ".")
+        return text
+
     site: Site = request.app.state.site
     told = error
     if not isinstance(told, PixelwardError):
@@ -127,9 +149,7 @@ def _unreadable(request: Request, error: Exception) -> Response:
             allowed="an atlas as it was written",
             next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
         )
-    given, allowed, step = (
-        part.replace(str(site.folder), site.folder.name or ".") for part in (told.given, told.allowed, told.next_step)
-    )
+    given, allowed, step = map(short, (told.given, told.allowed, told.next_step))
     return problem(request.scope, 503, PixelwardError(given=given, allowed=allowed, next_step=step))
 
 
