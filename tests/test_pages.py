@@ -18,7 +18,9 @@ from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
 from pixelward.core.findings import PAPER, REFUSED, Operation
 from pixelward.folder import boxes_file, write_file
+from pixelward.likeness import Pairing
 from pixelward.web import content, gather, links, pages
+from pixelward.web.beside import compare_layer_page, compare_page
 from tags import Tags
 
 
@@ -35,6 +37,8 @@ def every(atlas: Atlas) -> dict[str, content.Page]:
         found.append(content.layer_page(atlas, record))
         found += [content.unit_page(atlas, record, channel) for channel in range(record.channels)]
     found += [content.picture_page(atlas, id) for id in atlas.hit_pictures()]
+    pairing = Pairing(atlas, atlas)
+    found += [compare_page(pairing), *(compare_layer_page(pairing, record) for record in atlas.layers)]
     return {page.path: page for page in found}
 
 
