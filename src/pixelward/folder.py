@@ -36,9 +36,14 @@ def stats_file(slug: str) -> str:
     return f"stats/{slug}.safetensors"
 
 
+def drawings_folder(slug: str) -> str:
+    """Where a layer's drawings lie, relative to the atlas."""
+    return f"drawings/{slug}"
+
+
 def sheet_file(slug: str, channel: int, kind: str) -> str:
     """A unit's sheet of the given kind, one of SHEETS, relative to the atlas."""
-    return f"drawings/{slug}/{channel}.{kind}.webp"
+    return f"{drawings_folder(slug)}/{channel}.{kind}.webp"
 
 
 def boxes_file(slug: str) -> str:

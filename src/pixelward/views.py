@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from pixelward import cards
 from pixelward.errors import PixelwardError
-from pixelward.folder import boxes_file, damaged, map_arrays, sheet_file
+from pixelward.folder import SHEETS, boxes_file, damaged, drawings_folder, map_arrays, sheet_file
 from pixelward.words import counted, number, share
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8  # units shown of a layer
 FEW = 3  # units shown of each layer of an atlas
+MANY = 32  # units of which it is faster to list their folder than to look for each
 PICTURED = 20  # layers of an atlas that are shown with pictures
 
 
@@ -159,19 +160,25 @@ def example_channels(units: Units, most: int) -> list[int]:
 
 def shown_kinds(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, Kinds]:
     """The sheets that show units best: close up where most signals fill a small part of a large field."""
-    close, found = _concentrated(atlas, record, channels), {}
+    close, there, found = _concentrated(atlas, record, channels), _drawn(atlas, record, channels), {}
     for channel in channels:
-        there = _there(atlas, record, channel, ("focus", "focus-patches")) if close[channel] else (None, None)
-        closer = None not in there
-        if not closer:
-            there = _there(atlas, record, channel, ("projections", "patches"))
-        found[channel] = Kinds(*there, closer)
+        focus, patches, projections, fields = (
+            kind if sheet_file(record.slug, channel, kind) in there else None
+            for kind in ("focus", "focus-patches", "projections", "patches")
+        )
+        closer = close[channel] and None not in (focus, patches)
+        found[channel] = Kinds(focus, patches, True) if closer else Kinds(projections, fields, False)
     return found
 
 
-def _there(atlas: Atlas, record: LayerRecord, channel: int, kinds: tuple[str, str]) -> tuple[str | None, str | None]:
-    one, other = (kind if (atlas.path / sheet_file(record.slug, channel, kind)).is_file() else None for kind in kinds)
-    return one, other
+def _drawn(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> Set[str]:
+    """The sheets of these units that are there. Of many, by the list of their folder."""
+    folder = drawings_folder(record.slug)
+    if len(channels) >= MANY:
+        there = atlas.path / folder
+        return {f"{folder}/{file.name}" for file in there.iterdir()} if there.is_dir() else set()
+    files = (sheet_file(record.slug, channel, kind) for channel in channels for kind in SHEETS)
+    return {file for file in files if (atlas.path / file).is_file()}
 
 
 def _concentrated(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, bool]:

@@ -135,26 +135,22 @@ def unit_link(atlas: Atlas, number: int, channel: int) -> UnitLink | None:
 def shown_sheets(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, Shown]:
     """Projections and patches as pages show them: close up where most signals fill a small part of a large field."""
     sizes: dict[str, tuple[int, int]] = {}
+
+    def sheet(channel: int, kind: str | None) -> Sheet | None:
+        return None if kind is None else _sheet(atlas, record, channel, kind, sizes)
+
     return {
-        channel: (
-            _sheet(atlas, record, channel, kinds.projections, sizes),
-            _sheet(atlas, record, channel, kinds.patches, sizes),
-            kinds.closer,
-        )
+        channel: (sheet(channel, kinds.projections), sheet(channel, kinds.patches), kinds.closer)
         for channel, kinds in shown_kinds(atlas, record, channels).items()
     }
 
 
-def pair(
-    atlas: Atlas,
-    record: LayerRecord,
-    channel: int,
-    kinds: tuple[str, str],
-    sizes: dict[str, tuple[int, int]] | None = None,
-) -> tuple[Sheet, Sheet] | None:
+def pair(atlas: Atlas, record: LayerRecord, channel: int, kinds: tuple[str, str]) -> tuple[Sheet, Sheet] | None:
     """Two sheets of a unit, if both are there."""
-    one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in kinds)
-    return None if one is None or other is None else (one, other)
+    if not all((atlas.path / sheet_file(record.slug, channel, kind)).is_file() for kind in kinds):
+        return None
+    one, other = (_sheet(atlas, record, channel, kind, {}) for kind in kinds)
+    return one, other
 
 
 def histogram(stats: Stats, channel: int) -> Histogram:
@@ -170,19 +166,15 @@ def histogram(stats: Stats, channel: int) -> Histogram:
     )
 
 
-def _sheet(
-    atlas: Atlas, record: LayerRecord, channel: int, kind: str | None, sizes: dict[str, tuple[int, int]] | None = None
-) -> Sheet | None:
-    """A unit's sheet if there is one. All sheets of a kind and layer have one size; `sizes` saves reading it again."""
-    if kind is None or not (file := atlas.path / sheet_file(record.slug, channel, kind)).is_file():
-        return None
-    if sizes is None or kind not in sizes:
-        sizes = {} if sizes is None else sizes
+def _sheet(atlas: Atlas, record: LayerRecord, channel: int, kind: str, sizes: dict[str, tuple[int, int]]) -> Sheet:
+    """A unit's sheet, which is there. All of a kind and layer have one size, so `sizes` saves reading it again."""
+    if kind not in sizes:
+        file = sheet_file(record.slug, channel, kind)
         try:
-            with Image.open(file) as image:
+            with Image.open(atlas.path / file) as image:
                 sizes[kind] = image.size
         except OSError as error:
-            raise damaged(atlas.path, sheet_file(record.slug, channel, kind)) from error
+            raise damaged(atlas.path, file) from error
     width, height = sizes[kind]
     columns = columns_of(atlas.k)
     return Sheet(links.sheet(record.slug, channel, kind), width, height, columns, (width + GAP) // columns - GAP)

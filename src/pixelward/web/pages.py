@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import cache, partial
 
 import jinja2
@@ -41,6 +41,7 @@ TEMPLATES: dict[type[Page], str] = {
     CompareLayerPage: "compare_layer.html",
 }
 
+OF_PICTURE = frozenset({"name", "label", "page", "thumb"})  # fields of a hit that are the same for all in its picture
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers
 
 
@@ -70,8 +71,28 @@ def html(page: Page) -> str:
 
 
 def twin(page: Page) -> str:
-    """The page as JSON: its dataclass, field by field."""
-    return json.dumps(asdict(page), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    """The page as JSON: its dataclass, field by field.
+
+    A layer's units have many hits in few pictures, so that what is said of a picture stands once there, by its id, in
+    `pictures`, and not at each hit.
+    """
+    if isinstance(page, LayerPage):
+        pictures = {hit.picture: _fields(hit, OF_PICTURE) for unit in page.units for hit in unit.hits}
+        return _json(vars(page) | {"pictures": pictures}, without=OF_PICTURE)
+    return _json(page)
+
+
+def _json(plain: object, without: frozenset[str] = frozenset()) -> str:
+    """JSON without blanks. without: fields of hits that are left out."""
+
+    def default(entry: object) -> dict[str, object]:
+        return _fields(entry, vars(entry).keys() - without) if isinstance(entry, HitEntry) else vars(entry)
+
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default) + "\n"
+
+
+def _fields(entry: object, names: Set[str]) -> dict[str, object]:
+    return {name: value for name, value in vars(entry).items() if name in names}
 
 
 def problem(title: str, told: PixelwardError) -> str:
