@@ -112,12 +112,12 @@ def server(folder: Path, *words: str) -> Iterator[tuple[str, float]]:
         process.wait()
 
 
-def made_up(path: Path) -> Path:
-    """An atlas with one layer of UNITS units, whose drawings are one picture many times."""
+def made_up(path: Path, units: int = UNITS) -> Path:
+    """An atlas with one layer of so many units, whose drawings are one picture many times."""
     sys.path.append(str(ROOT / "tests"))
     from fake_atlas import Spec, fake_atlas
 
-    spec = Spec("conv5:relu", UNITS, 13, 16, 163, dead=8)
+    spec = Spec("conv5:relu", units, 13, 16, 163, dead=8)
     atlas = fake_atlas(path, [spec], drawn=False)
     side = 3 * 112 + 2 * GAP
     noise = np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
@@ -125,7 +125,7 @@ def made_up(path: Path) -> Path:
     (record,) = atlas.layers
     first = path / sheet_file(record.slug, 0, "projections")
     write_file(first, picture)
-    for channel, kind in itertools.product(range(UNITS), ("projections", "patches")):
+    for channel, kind in itertools.product(range(units), ("projections", "patches")):
         file = path / sheet_file(record.slug, channel, kind)
         if file != first:
             os.link(first, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,7 +80,9 @@ def fake_atlas(
             height, width = photo.shape[:2]
             tile = Box(top, left, size, size)
             label = name.split("/")[0] if labels else None
-            rows.append(PictureRow(len(rows), "photos", name, tile, 1.0, width, height, label, "used", None, "00" * 32))
+            rows.append(
+                PictureRow(len(rows), "photos", name, tile, 1.0, width, height, label, "used", None, _sha256(name))
+            )
             pixels.append(photo[top : top + size, left : left + size])
     broken = PictureRow(len(rows), "photos", "broken.jpg", None, None, None, None, None, "skipped", "truncated", None)
     records = [record_of(number, spec) for number, spec in enumerate(specs)]
@@ -95,6 +98,10 @@ def fake_atlas(
     if drawn:
         _draw(atlas, specs, pixels, size)
     return atlas
+
+
+def _sha256(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _plan(records: Sequence[LayerRecord], k: int, size: int) -> dict[str, object]:

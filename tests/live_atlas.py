@@ -20,10 +20,14 @@ LAYERS = ("conv1:relu", "conv2", "fc")
 def network(seed: int = 4) -> nn.Sequential:
     """Rectified maps, signed maps, and a vector of three classes."""
     net = nn.Sequential()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net.conv1, net.relu, net.pool = nn.Conv2d(3, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)
-        net.conv2, net.flat, net.fc = nn.Conv2d(4, 6, 3, 1, 1), nn.Flatten(), nn.Linear(6 * 64, 3)
+    net.conv1, net.relu, net.pool = nn.Conv2d(3, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)
+    net.conv2, net.flat, net.fc = nn.Conv2d(4, 6, 3, 1, 1), nn.Flatten(), nn.Linear(6 * 64, 3)
+    # By a generator of its own: a server beside this thread puts the common one back after each pass.
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            width = parameter[0].numel() if parameter.dim() > 1 else 64
+            parameter.uniform_(-(width**-0.5), width**-0.5, generator=generator)
     net.preprocess = PREPROCESS
     return net.eval()
 

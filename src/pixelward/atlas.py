@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelward import cards
 from pixelward.core.fields import Box, Extent
 from pixelward.errors import PixelwardError
 from pixelward.folder import (
@@ -36,6 +37,9 @@ from pixelward.folder import (
     units_file,
     write_json,
 )
+from pixelward.views import Hit as Hit
+from pixelward.views import LayerView, atlas_card, shape_of
+from pixelward.words import counted
 
 if TYPE_CHECKING:
     from pixelward.data.images import Preprocess
@@ -64,6 +68,12 @@ class LayerRecord:
         """The name of the layer's files, folders and pages."""
         return f"{self.number:03d}-{re.sub('[^a-z0-9]', '-', self.address.lower())}"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the layer in words; it does not know its atlas, hence no pictures."""
+        also = [cards.line(f"Also {', '.join(self.aliases)}", quiet=True)] if self.aliases else []
+        more = cards.line("Its units are those of atlas[ADDRESS].", quiet=True)
+        return cards.card(self.address, [cards.line(shape_of(self)), *also, more])
+
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("number", "address", "aliases", "channels", "map", "stride")}
         return plain | {"field": self.field.to_json(), "reach": self.reach.to_json()}
@@ -81,15 +91,6 @@ class LayerRecord:
             reach=Extent.from_json(plain["reach"]),
             stride=None if stride is None else (stride[0], stride[1]),
         )
-
-
-class Hit(NamedTuple):
-    """A place where a unit fired. `picture`: its id; `name`: its name inside its source; position () in a vector."""
-
-    value: float
-    picture: int
-    position: tuple[int, ...]
-    name: str
 
 
 class Units(NamedTuple):
@@ -129,6 +130,13 @@ class PictureRow(NamedTuple):
     reason: str | None = None
     sha256: str | None = None
 
+    @property
+    def title(self) -> str:
+        """A picture's name; of a tile, also where it was cut from the photograph."""
+        if self.tile is None:
+            return self.name
+        return f"{self.name} [{self.tile.width} × {self.tile.height} at x {self.tile.left}, y {self.tile.top}]"
+
 
 # Of the table `pictures`, in the order of PictureRow; sha256 as 32 bytes.
 COLUMNS = (
@@ -144,41 +152,6 @@ class Drawings:
     unpool: str
     seed: str | float
     layers: tuple[str, ...]
-
-
-class Unit(NamedTuple):
-    """One channel of a layer in an atlas."""
-
-    layer: LayerRecord
-    channel: int
-    hits: list[Hit]
-
-
-class LayerView:
-    """A layer of an atlas; `view[channel]` is a `Unit`."""
-
-    def __init__(self, atlas: Atlas, record: LayerRecord) -> None:
-        self.record = record
-        self._atlas = atlas
-
-    def __len__(self) -> int:
-        return self.record.channels
-
-    def __getitem__(self, channel: int) -> Unit:
-        if not 0 <= channel < self.record.channels:
-            raise PixelwardError(
-                given=f"channel {channel} of layer {self.record.address}",
-                allowed=f"0 to {self.record.channels - 1}",
-                next_step="choose one of these",
-            )
-        value, picture, position = (array[channel] for array in self._atlas.units(self.record))
-        names = {id: row.name for id, row in self._atlas.pictures(int(id) for id in picture if id >= 0).items()}
-        hits = [
-            Hit(float(v), int(id), tuple(int(at) for at in place) if self.record.map else (), names[int(id)])
-            for v, id, place in zip(value, picture, position, strict=True)
-            if id >= 0
-        ]
-        return Unit(self.record, channel, hits)
 
 
 class Atlas:
@@ -221,6 +194,13 @@ class Atlas:
             return cls(folder, record, mapped=mapped)
         except (KeyError, TypeError, IndexError) as error:
             raise damaged(folder, ATLAS) from error
+
+    def __repr__(self) -> str:
+        return f"Atlas({str(self.path)!r}, {counted(len(self.layers), 'layer')}, {self.network['model']})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the layers, each with a few of its units."""
+        return atlas_card(self)
 
     @property
     def preprocess(self) -> Preprocess:

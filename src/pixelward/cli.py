@@ -19,6 +19,7 @@ from pixelward.errors import PixelwardError
 from pixelward.meter import Meter
 from pixelward.options import (
     AtlasFolder,
+    BesideFolder,
     Channels,
     InputChannels,
     InputMean,
@@ -353,12 +354,13 @@ def info(
 def export(
     atlas_folder: AtlasFolder,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="SITE", help="The folder to write.")],
+    beside: BesideFolder = None,
 ) -> None:
     """Write an atlas as static pages that a browser opens from the disk."""
     import pixelward as pw
 
     with Meter("export", "pages") as meter:
-        index = pw.export(pw.open(atlas_folder), output, report=meter)
+        index = pw.export(pw.open(atlas_folder), output, beside=beside, report=meter)
     typer.echo(index)
     note(f"open it in a browser, or serve it with: python -m http.server -d {output}")
 
@@ -367,6 +369,7 @@ def export(
 def serve(
     atlas_folder: AtlasFolder,
     model: MaybeModel = None,
+    beside: BesideFolder = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,
     allow_hosts: Annotated[
@@ -387,7 +390,16 @@ def serve(
     from pixelward.web.serve import serve as run
 
     net = None if model is None else _scanned(atlas_folder, model, weights)
-    run(atlas_folder, host=host, port=port, allow_hosts=allow_hosts or (), model=net, say=typer.echo, note=note)
+    run(
+        atlas_folder,
+        beside=beside,
+        host=host,
+        port=port,
+        allow_hosts=allow_hosts or (),
+        model=net,
+        say=typer.echo,
+        note=note,
+    )
 
 
 @app.command()

@@ -44,7 +44,7 @@ def drawings_folder(slug: str) -> str:
 
 def sheet_file(slug: str, channel: int, kind: str) -> str:
     """A unit's sheet of the given kind, one of SHEETS, relative to the atlas."""
-    return f"drawings/{slug}/{channel}.{kind}.webp"
+    return f"{drawings_folder(slug)}/{channel}.{kind}.webp"
 
 
 def kernel_file(slug: str, channel: int) -> str:

@@ -69,6 +69,9 @@ Memory = Annotated[
 AtlasFolder = Annotated[
     Path, typer.Argument(metavar="ATLAS", help="The folder of a finished scan.", show_default=False)
 ]
+BesideFolder = Annotated[
+    Path | None, typer.Option("--beside", metavar="OTHER", help="Another atlas, to compare it with.")
+]
 WeightsFile = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Weights: .safetensors or a pickle.", rich_help_panel=OF_NETWORK),

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 
+from pixelward import cards
 from pixelward.core.fields import Box
 from pixelward.core.project import Projected, Unit, project_units
 from pixelward.core.rules import RuleSet
@@ -61,9 +62,18 @@ class Projection:
         shown = ("layer", "channel", "value", "position", "field")
         return f"Projection({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: `to_image`, and its words as text."""
+        return cards.card(
+            f"{self.layer}, unit {self.channel}",
+            [
+                cards.line(f"{self._told()}; field {self.field.height} × {self.field.width} px"),
+                cards.row([cards.Figure([cards.picture(self.to_image(), "The picture, and the projection")], "")]),
+            ],
+        )
+
     def to_image(self) -> Image.Image:
         """The picture with the field marked, beside the projection, whole and in its field."""
-        place = f" at row {self.position[0]}, column {self.position[1]}" if self.position else ""
         return beside(
             to_rgb(self.picture.cpu(), self.preprocess),
             self.signal.cpu().numpy(),
@@ -71,7 +81,7 @@ class Projection:
             order=self.preprocess.channels,
             title=f"{self.layer}, unit {self.channel}",
             lines=(
-                f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}",
+                self._told(),
                 *(
                     ("The whole picture can change its value; shown is what its signal reaches.",)
                     if self.shown != self.field
@@ -81,6 +91,10 @@ class Projection:
                 *(() if self.position else ("Starting from a fully connected layer is a step beyond the paper.",)),
             ),
         )
+
+    def _told(self) -> str:
+        place = f" at row {self.position[0]}, column {self.position[1]}" if self.position else ""
+        return f"{self.value:.4g}{place}; rules {self.rules}, unpooling {self.unpool}, seed {self.seed}"
 
     def save(self, path: str | Path) -> Path:
         """Write `to_image` as a PNG file that also holds every choice that was made, as JSON under "pixelward"."""

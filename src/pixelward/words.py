@@ -1,4 +1,4 @@
-"""Numbers of things, and amounts of memory, in sentences."""
+"""Numbers of things, values, shares and amounts of memory, in sentences."""
 
 from __future__ import annotations
 
@@ -22,6 +22,25 @@ def without(names: Sequence[str], number: int, reason: str) -> str:
     """That layers are left out: these of `number`, the first of them for `reason`."""
     first = "because of" if len(names) == 1 else "the first because of"
     return f"{len(names)} of {counted(number, 'layer')} left out, {listed(names)}, {first} {reason}"
+
+
+def number(value: float) -> str:
+    """A value with three significant digits, more where it has more before the point; powers of ten for tiny ones."""
+    if value and abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in per cent; a small part never reads as none, a large one never as all."""
+    if not whole:
+        return "0 %"
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "below 0.1 %"
+    if 99.9 < percent < 100:
+        return "over 99.9 %"
+    return f"{percent:.0f} %" if percent in (0, 100) or 10 <= percent < 99 else f"{percent:.1f} %"
 
 
 _UNITS = ("B", "K", "M", "G", "T")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ import pytest
 
 from fake_atlas import SPECS, fake_atlas
 from pixelward.atlas import Atlas
-from pixelward.web import content, links
+from pixelward.web import content, links, pages
 from pixelward.web.export import export
 from pixelward.web.guard import HEADERS
 from watched import Watched
@@ -248,6 +249,33 @@ def test_lists_far_away_wait_and_keep_their_heights(browser: Any, tmp_path: Path
         "const columns = getComputedStyle(one).gridTemplateColumns.split(' ').length; "
         "return rest.length && one.childElementCount % columns === 0; }"
     )
+    assert watched.wrong == []
+    context.close()
+
+
+def test_of_very_many_units_only_those_near_the_window_are_in_the_page(browser: Any, tmp_path: Path):
+    many = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=3000, dead=0)], k=1, drawn=False)
+    path = tmp_path / LAYER
+    path.parent.mkdir(parents=True)
+    path.write_text(pages.html(content.layer_page(many, many.layers[0])), "utf-8")
+    shutil.copytree(Path(pages.__file__).with_name("static"), tmp_path / "static")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    opened = context.new_page()
+    watched = Watched(opened, tmp_path.as_uri())
+    opened.goto(path.as_uri())
+    opened.wait_for_function("document.querySelectorAll('#units li').length < 1500")
+    height = opened.evaluate("document.documentElement.scrollHeight")
+    for top in range(0, height, 2000):
+        opened.evaluate(f"new Promise((done) => (scrollTo(0, {top}), requestAnimationFrame(done)))")
+    assert abs(opened.evaluate("document.documentElement.scrollHeight") - height) <= 2
+    opened.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    opened.wait_for_selector("#u2999 h2")
+    opened.goto(f"{path.as_uri()}?sort=strength#u1500")
+    opened.wait_for_selector("#u1500 h2")
+    box = opened.locator("#u1500").bounding_box()
+    assert 0 <= box["y"] <= 844
+    opened.fill("input[name=unit]", "2000-2004")
+    assert shown(opened) == sorted(range(2000, 2005), key=lambda each: -many.stats(many.layers[0]).maximum[each])
     assert watched.wrong == []
     context.close()
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pixelward.atlas import Atlas, LayerRecord
+from pixelward.views import EXAMPLES, example_channels
 from pixelward.web import gather, links
 from pixelward.web.entries import (
     Crossing,
@@ -52,16 +53,22 @@ __all__ = [
 ]
 
 
-def index_page(atlas: Atlas, credits: Sequence[str] = (), operations: Sequence[Operation] | None = None) -> IndexPage:
+def index_page(
+    atlas: Atlas,
+    credits: Sequence[str] = (),
+    operations: Sequence[Operation] | None = None,
+    *,
+    compared: bool = False,
+) -> IndexPage:
     """The first page.
 
     credits: lines that name whose pictures these are. operations: what `pixelward.check` found of the network, which
-    only someone who has it can know.
+    only someone who has it can know. compared: whether the site has pages of another atlas beside this one.
     """
     entries, examples = [], []
     for record in atlas.layers:
         entries.append(gather.layer_entry(atlas, record))
-        channels = gather.example_channels(atlas.units(record)) if entries[-1].drawn else []
+        channels = example_channels(atlas.units(record), EXAMPLES) if entries[-1].drawn else []
         examples.append(gather.unit_entries(atlas, record, channels))
     drawings = atlas.drawings
     return IndexPage(
@@ -82,11 +89,12 @@ def index_page(atlas: Atlas, credits: Sequence[str] = (), operations: Sequence[O
         layers=tuple(entries),
         examples=tuple(examples),
         operations=None if operations is None else tuple(_crossing(each) for each in operations),
+        compare=links.compare() if compared else None,
     )
 
 
-def layer_page(atlas: Atlas, record: LayerRecord) -> LayerPage:
-    """The page of a layer."""
+def layer_page(atlas: Atlas, record: LayerRecord, *, compared: bool = False) -> LayerPage:
+    """The page of a layer. compared: whether the site has pages of another atlas beside this one."""
     every = gather.unit_entries(atlas, record, range(record.channels))
     before, after = (
         gather.layer_entry(atlas, atlas.layers[at]) if 0 <= at < len(atlas.layers) else None
@@ -103,6 +111,7 @@ def layer_page(atlas: Atlas, record: LayerRecord) -> LayerPage:
         labels=tuple(sorted(labels, key=lambda each: each.label)),
         units=tuple(unit for unit in every if unit.hits),
         dead=tuple(unit for unit in every if not unit.hits),
+        compare=links.compare_layer(record.slug) if compared else None,
     )
 
 

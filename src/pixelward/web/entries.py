@@ -137,6 +137,7 @@ class IndexPage:
     """The network and its layers, each with a few of its units.
 
     sample: None while the atlas is not drawn. operations: how the signal crosses each; None where nobody checked.
+    compare: where the atlas is compared with another; None where there is none.
     """
 
     path: str
@@ -156,11 +157,15 @@ class IndexPage:
     layers: tuple[LayerEntry, ...]
     examples: tuple[tuple[UnitEntry, ...], ...]
     operations: tuple[Crossing, ...] | None
+    compare: str | None
 
 
 @dataclass(frozen=True)
 class LayerPage:
-    """All units of a layer; those without a hit are only listed. labels: how many units have a hit with each."""
+    """All units of a layer; those without a hit are only listed. labels: how many units have a hit with each.
+
+    compare: where they stand beside those of another atlas; None where there is none.
+    """
 
     path: str
     network: str
@@ -171,6 +176,7 @@ class LayerPage:
     labels: tuple[LabelCount, ...]
     units: tuple[UnitEntry, ...]
     dead: tuple[UnitEntry, ...]
+    compare: str | None
 
 
 @dataclass(frozen=True)
@@ -255,4 +261,100 @@ class PicturePage:
     layers: tuple[tuple[LayerEntry, tuple[PictureHit, ...]], ...]
 
 
-Page = IndexPage | LayerPage | UnitPage | DetailsPage | PicturePage
+@dataclass(frozen=True)
+class Side:
+    """One of two atlases. name: what tells it from the other. drawn: whether it has pictures."""
+
+    name: str
+    network: str
+    sha256: str
+    seen: int
+    layers: int
+    units: int
+    drawn: bool
+    page: str
+
+
+@dataclass(frozen=True)
+class ComparedLayer:
+    """A layer and its partner in the other atlas.
+
+    aligned: the same address and as many units, else `partner` is where its units find the most alike. Means over the
+    units that have a hit: beside: of Jaccard's likeness to the unit that each stands beside; nearest: to the most alike
+    of all layers.
+    """
+
+    layer: LayerEntry
+    partner: LayerEntry
+    aligned: bool
+    beside: float
+    nearest: float
+    page: str
+
+
+@dataclass(frozen=True)
+class ComparePage:
+    """Two atlases side by side. common: pictures among the strongest of both; either: of one or both.
+
+    chance: how many pictures two units share on average that have nothing to do with each other. rule: which pictures
+    count as the same.
+    """
+
+    path: str
+    network: str
+    this: Side
+    other: Side
+    common: int
+    either: int
+    chance: float
+    rule: str
+    layers: tuple[ComparedLayer, ...]
+
+
+@dataclass(frozen=True)
+class UnitTile:
+    """A unit with its sheets. maximum: its strongest value, 0 for a dead one."""
+
+    address: str
+    channel: int
+    page: str
+    maximum: float
+    projections: Sheet | None
+    patches: Sheet | None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A unit of the other atlas, how many pictures it shares with one of this, and how many hold a hit of either."""
+
+    unit: UnitTile
+    shared: int
+    either: int
+
+
+@dataclass(frozen=True)
+class ComparedUnit:
+    """A unit, what stands beside it in the partner layer, and the most alike of all layers; None, () for nothing."""
+
+    unit: UnitTile
+    beside: Match | None
+    nearest: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class CompareLayerPage:
+    """All units of a layer beside those of its partner. dead: how many have no hit; they are left out."""
+
+    path: str
+    network: str
+    this: Side
+    other: Side
+    compared: ComparedLayer
+    chance: float
+    dead: int
+    units: tuple[ComparedUnit, ...]
+    previous: str | None
+    next: str | None
+
+
+Page = IndexPage | LayerPage | UnitPage | DetailsPage | PicturePage | ComparePage | CompareLayerPage

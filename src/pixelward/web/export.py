@@ -14,7 +14,9 @@ from pixelward.atlas import Atlas
 from pixelward.details import read_details
 from pixelward.errors import PixelwardError
 from pixelward.folder import KERNEL, SHEETS, details_file, sheet_file, thumb_file
+from pixelward.likeness import Pairing
 from pixelward.web import links, pages
+from pixelward.web.beside import compare_layer_page, compare_page
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 
 Report = Callable[[int, int, float], None]
@@ -28,27 +30,32 @@ def export(
     site: str | Path,
     *,
     credits: Sequence[str] | None = None,
+    beside: Atlas | str | Path | None = None,
     report: Report | None = None,
 ) -> Path:
     """Write the gallery of a drawn atlas to the folder `site` and return its first page.
 
     credits: lines for the first page; None reads them from `credits.json` in the atlas, a list of strings, if that is
-    there. report: called with (pages done, pages in all, pages a second), now and then.
+    there. beside: another atlas to compare it with, whose own site is written to `beside/` inside. report: called with
+    (pages done, pages in all, pages a second), now and then.
     The site is written under a temporary name and renamed. A folder that holds an earlier export is replaced whole;
-    a folder that holds anything else is refused, and so is an atlas that is not drawn: PixelwardError.
+    a folder that holds anything else is refused, and so are an atlas that is not drawn and two without a picture in
+    common: PixelwardError.
     Drawings become hard links where the file system has them, else copies.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    other = beside if isinstance(beside, Atlas | None) else Atlas.open(beside)
     target = Path(site).resolve()
     _refuse_other(target)
-    if atlas.drawings is None:
-        raise PixelwardError(
-            given=f"{atlas.path}, an atlas without drawings",
-            allowed="an atlas that is drawn",
-            next_step=f"make them with `pixelward draw {atlas.path} MODEL`",
-        )
+    for each in filter(None, (atlas, other)):
+        _refuse_undrawn(each)
+    pairing = None if other is None else Pairing(atlas, other)
     lines = read_credits(atlas) if credits is None else credits
-    total = 1 + sum(1 + record.channels for record in atlas.layers) + sum(1 for _ in atlas.hit_pictures())
+    sites = [(atlas, "", _pages(atlas, lines, pairing))]
+    total = _count(atlas)
+    if other is not None:
+        sites.append((other, links.BESIDE, _pages(other, read_credits(other))))
+        total += _count(other) + 1 + len(atlas.layers)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
@@ -59,15 +66,17 @@ def export(
             next_step="choose another folder with -o",
         ) from error
     try:
-        started = time.monotonic()
-        for done, page in enumerate(_pages(atlas, lines), start=1):
-            _write(building / page.path, pages.html(page))
-            _write(building / links.twin(page.path), pages.twin(page))
-            if report and (done % 50 == 0 or done == total):
-                report(done, total, done / max(time.monotonic() - started, 1e-9))
-        _pictures(atlas, building)
-        with as_file(files("pixelward.web") / "static") as static:
-            shutil.copytree(static, building / "static")
+        started, done = time.monotonic(), 0
+        for drawn, under, every in sites:
+            for page in every:
+                _write(building / under / page.path, pages.html(page))
+                _write(building / under / links.twin(page.path), pages.twin(page))
+                done += 1
+                if report and (done % 50 == 0 or done == total):
+                    report(done, total, done / max(time.monotonic() - started, 1e-9))
+            _pictures(drawn, building / under)
+            with as_file(files("pixelward.web") / "static") as static:
+                shutil.copytree(static, building / under / "static")
         _write(building / MARKER, json.dumps({"pixelward": "site", "version": 1}) + "\n")
         building.chmod(0o755)  # a temporary folder is its owner's alone
         _put(building, target)
@@ -76,14 +85,24 @@ def export(
     return target / links.INDEX
 
 
-def _pages(atlas: Atlas, credits: Sequence[str]) -> Iterator[Page]:
-    yield index_page(atlas, credits)
+def _count(atlas: Atlas) -> int:
+    """How many pages an atlas has by itself."""
+    return 1 + sum(1 + record.channels for record in atlas.layers) + sum(1 for _ in atlas.hit_pictures())
+
+
+def _pages(atlas: Atlas, credits: Sequence[str], pairing: Pairing | None = None) -> Iterator[Page]:
+    compared = pairing is not None
+    yield index_page(atlas, credits, compared=compared)
     for record in atlas.layers:
-        yield layer_page(atlas, record)
+        yield layer_page(atlas, record, compared=compared)
         for channel in range(record.channels):
             yield unit_page(atlas, record, channel)
     for id in atlas.hit_pictures():
         yield picture_page(atlas, id)
+    if pairing is not None:
+        yield compare_page(pairing)
+        for record in atlas.layers:
+            yield compare_layer_page(pairing, record)
 
 
 def _pictures(atlas: Atlas, building: Path) -> None:
@@ -131,6 +150,15 @@ def read_credits(atlas: Atlas) -> list[str]:
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise PixelwardError(given=str(file), allowed="a JSON list of strings", next_step="mend the file or remove it")
     return lines
+
+
+def _refuse_undrawn(atlas: Atlas) -> None:
+    if atlas.drawings is None:
+        raise PixelwardError(
+            given=f"{atlas.path}, an atlas without drawings",
+            allowed="an atlas that is drawn",
+            next_step=f"make them with `pixelward draw {atlas.path} MODEL`",
+        )
 
 
 def _refuse_other(target: Path) -> None:

@@ -11,12 +11,12 @@ from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
 from pixelward.details import read_details
-from pixelward.folder import KERNEL, boxes_file, damaged, kernel_file, map_arrays, sheet_file
+from pixelward.folder import KERNEL, damaged, kernel_file, sheet_file
 from pixelward.pictures import GAP, columns_of
+from pixelward.views import shown_kinds
 from pixelward.web import links
 from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, Told, UnitEntry, UnitLink
 
-EXAMPLES = 8  # units shown of each layer on the first page
 Shown = tuple[Sheet | None, Sheet | None, bool]  # projections, patches, whether they are close up
 
 
@@ -49,22 +49,12 @@ def layer_entry(atlas: Atlas, record: LayerRecord) -> LayerEntry:
     )
 
 
-def example_channels(units: Units) -> list[int]:
-    """A few channels, evenly spread over those with all their hits, or with any if none has all."""
-    for rank in (-1, 0):
-        pool = np.flatnonzero(units.picture[:, rank] >= 0)
-        if len(pool):
-            spread = np.linspace(0, len(pool) - 1, min(EXAMPLES, len(pool))).round().astype(int)
-            return [int(channel) for channel in pool[spread]]
-    return []
-
-
 def sample(atlas: Atlas) -> Sample | None:
     """The picture that most units count among their strongest."""
     id = atlas.busiest_picture()
     if id is None or atlas.drawings is None:
         return None
-    return Sample(id, picture_name(atlas.picture(id)), links.thumb(id), links.picture(id))
+    return Sample(id, atlas.picture(id).title, links.thumb(id), links.picture(id))
 
 
 def unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) -> tuple[UnitEntry, ...]:
@@ -111,20 +101,13 @@ def hit_entry(
         rank=rank,
         value=float(units.value[channel, rank]),
         picture=id,
-        name=picture_name(rows[id]),
+        name=rows[id].title,
         label=rows[id].label,
         position=position,
         box=record.shown.box(position, atlas.size),
         page=links.picture(id),
         thumb=links.thumb(id) if thumbs else None,
     )
-
-
-def picture_name(row: PictureRow) -> str:
-    """A picture's name; of a tile, also where it was cut from the photograph."""
-    if row.tile is None:
-        return row.name
-    return f"{row.name} [{row.tile.width} × {row.tile.height} at x {row.tile.left}, y {row.tile.top}]"
 
 
 def counted_labels(labels: Iterable[str | None]) -> tuple[LabelCount, ...]:
@@ -153,28 +136,22 @@ def unit_link(atlas: Atlas, number: int, channel: int) -> UnitLink | None:
 def shown_sheets(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, Shown]:
     """Projections and patches as pages show them: close up where most signals fill a small part of a large field."""
     sizes: dict[str, tuple[int, int]] = {}
-    focused = _focused(atlas, record, channels)
-    found: dict[int, Shown] = {}
-    for channel in channels:
-        close = pair(atlas, record, channel, ("focus", "focus-patches"), sizes) if focused[channel] else None
-        if close is not None:
-            found[channel] = (*close, True)
-        else:
-            one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in ("projections", "patches"))
-            found[channel] = (one, other, False)
-    return found
+
+    def sheet(channel: int, kind: str | None) -> Sheet | None:
+        return None if kind is None else _sheet(atlas, record, channel, kind, sizes)
+
+    return {
+        channel: (sheet(channel, kinds.projections), sheet(channel, kinds.patches), kinds.closer)
+        for channel, kinds in shown_kinds(atlas, record, channels).items()
+    }
 
 
-def pair(
-    atlas: Atlas,
-    record: LayerRecord,
-    channel: int,
-    kinds: tuple[str, str],
-    sizes: dict[str, tuple[int, int]] | None = None,
-) -> tuple[Sheet, Sheet] | None:
+def pair(atlas: Atlas, record: LayerRecord, channel: int, kinds: tuple[str, str]) -> tuple[Sheet, Sheet] | None:
     """Two sheets of a unit, if both are there."""
-    one, other = (_sheet(atlas, record, channel, kind, sizes) for kind in kinds)
-    return None if one is None or other is None else (one, other)
+    if not all((atlas.path / sheet_file(record.slug, channel, kind)).is_file() for kind in kinds):
+        return None
+    one, other = (_sheet(atlas, record, channel, kind, {}) for kind in kinds)
+    return one, other
 
 
 def kernel(atlas: Atlas, record: LayerRecord, channel: int) -> Sheet | None:
@@ -205,28 +182,9 @@ def histogram(stats: Stats, channel: int) -> Histogram:
     )
 
 
-def _focused(atlas: Atlas, record: LayerRecord, channels: Sequence[int]) -> dict[int, bool]:
-    """Whether at least half of each unit's hits have a focus box."""
-    boxes = atlas.path / boxes_file(record.slug)
-    if not boxes.is_file():
-        return dict.fromkeys(channels, True)
-    try:
-        focus = (map_arrays(boxes)["focus"][channels, :, 2] > 0).sum(axis=1)
-    except (OSError, ValueError, KeyError) as error:
-        raise damaged(atlas.path, boxes_file(record.slug)) from error
-    hits = (atlas.units(record).picture[channels] >= 0).sum(axis=1)
-    return dict(zip(channels, (2 * focus >= hits).tolist(), strict=True))
-
-
-def _sheet(
-    atlas: Atlas, record: LayerRecord, channel: int, kind: str, sizes: dict[str, tuple[int, int]] | None = None
-) -> Sheet | None:
-    """A unit's sheet if there is one. All sheets of a kind and layer have one size; `sizes` saves reading it again."""
-    file = atlas.path / sheet_file(record.slug, channel, kind)
-    if not file.is_file():
-        return None
-    if sizes is None or kind not in sizes:
-        sizes = {} if sizes is None else sizes
+def _sheet(atlas: Atlas, record: LayerRecord, channel: int, kind: str, sizes: dict[str, tuple[int, int]]) -> Sheet:
+    """A unit's sheet, which is there. All of a kind and layer have one size, so `sizes` saves reading it again."""
+    if kind not in sizes:
         sizes[kind] = _size(atlas, sheet_file(record.slug, channel, kind))
     width, height = sizes[kind]
     columns = columns_of(atlas.k)

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 INDEX = "index.html"
+BESIDE = "beside/"  # where the site of the other atlas lies
 
 _SLUG, _NUMBER = "layers/(?P<slug>[a-z0-9-]+)", "(?P<number>0|[1-9][0-9]{0,17})"  # 18 digits fit into 64 bits
 _PLACES = {  # kind: what its addresses look like
@@ -17,6 +18,8 @@ _PLACES = {  # kind: what its addresses look like
     "unit": re.compile(rf"{_SLUG}/{_NUMBER}\.html"),
     "sheet": re.compile(rf"{_SLUG}/{_NUMBER}\.(?P<name>[a-z-]+)\.webp"),
     "details": re.compile(rf"{_SLUG}/{_NUMBER}\.details-(?P<hit>[1-9][0-9]{{0,8}})\.(?P<name>webp|html)"),
+    "compare": re.compile(r"compare/index\.html"),
+    "compare-layer": re.compile(r"compare/(?P<slug>[a-z0-9-]+)/index\.html"),
     "picture": re.compile(rf"pictures/{_NUMBER}\.html"),
     "thumb": re.compile(rf"pictures/{_NUMBER}\.webp"),
     "static": re.compile(r"static/(?P<name>[A-Za-z0-9._/-]+)"),
@@ -57,6 +60,21 @@ def unit(slug: str, channel: int) -> str:
 def picture(id: int) -> str:
     """The page of a picture that holds a hit."""
     return f"pictures/{id}.html"
+
+
+def compare() -> str:
+    """The page of an atlas beside another one."""
+    return "compare/index.html"
+
+
+def compare_layer(slug: str) -> str:
+    """The page of a layer beside its partner in the other atlas; `slug` is of this atlas."""
+    return f"compare/{slug}/index.html"
+
+
+def beside(address: str) -> str:
+    """Where something of the other atlas's own site lies."""
+    return BESIDE + address
 
 
 def sheet(slug: str, channel: int, kind: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import cache, partial
 
 import jinja2
@@ -20,6 +20,8 @@ from pixelward.core.fields import Box
 from pixelward.errors import PixelwardError
 from pixelward.web import links
 from pixelward.web.entries import (
+    CompareLayerPage,
+    ComparePage,
     DetailsPage,
     Histogram,
     HitEntry,
@@ -31,6 +33,7 @@ from pixelward.web.entries import (
     UnitEntry,
     UnitPage,
 )
+from pixelward.words import number, share
 
 TEMPLATES: dict[type[Page], str] = {
     IndexPage: "index.html",
@@ -38,8 +41,11 @@ TEMPLATES: dict[type[Page], str] = {
     UnitPage: "unit.html",
     DetailsPage: "details.html",
     PicturePage: "picture.html",
+    ComparePage: "compare.html",
+    CompareLayerPage: "compare_layer.html",
 }
 
+OF_PICTURE = frozenset({"name", "label", "page", "thumb"})  # fields of a hit that are the same for all in its picture
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers
 
 
@@ -69,8 +75,28 @@ def html(page: Page, live: bool = False) -> str:
 
 
 def twin(page: Page) -> str:
-    """The page as JSON: its dataclass, field by field."""
-    return json.dumps(asdict(page), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    """The page as JSON: its dataclass, field by field.
+
+    A layer's units have many hits in few pictures, so that what is said of a picture stands once there, by its id, in
+    `pictures`, and not at each hit.
+    """
+    if isinstance(page, LayerPage):
+        pictures = {hit.picture: _fields(hit, OF_PICTURE) for unit in page.units for hit in unit.hits}
+        return _json(vars(page) | {"pictures": pictures}, without=OF_PICTURE)
+    return _json(page)
+
+
+def _json(plain: object, without: frozenset[str] = frozenset()) -> str:
+    """JSON without blanks. without: fields of hits that are left out."""
+
+    def default(entry: object) -> dict[str, object]:
+        return _fields(entry, vars(entry).keys() - without) if isinstance(entry, HitEntry) else vars(entry)
+
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default) + "\n"
+
+
+def _fields(entry: object, names: Set[str]) -> dict[str, object]:
+    return {name: value for name, value in vars(entry).items() if name in names}
 
 
 def filled(template: str, page: object) -> str:
@@ -87,13 +113,6 @@ def problem(title: str, told: PixelwardError, piece: bool = False) -> str:
     return template.render(title=title, told=told, to=lambda target: f"/{target}")
 
 
-def number(value: float) -> str:
-    """A value with three significant digits, more where it has more before the point; powers of ten for tiny ones."""
-    if value and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
-
-
 def signed(value: float) -> str:
     """A correlation with two digits and a minus that is as wide as a digit; zero has none."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
@@ -102,18 +121,6 @@ def signed(value: float) -> str:
 def breakable(text: str) -> Markup:
     """A text, escaped, whose long names may go on in a new line after a dot, a slash or an underscore."""
     return Markup(re.sub(r"([._/])(?=\w)", r"\1<wbr>", str(escape(text))))
-
-
-def share(part: float, whole: float) -> str:
-    """A part of a whole in per cent; a small part never reads as none, a large one never as all."""
-    if not whole:
-        return "0 %"
-    percent = 100 * part / whole
-    if 0 < percent < 0.1:
-        return "below 0.1 %"
-    if 99.9 < percent < 100:
-        return "over 99.9 %"
-    return f"{percent:.0f} %" if percent in (0, 100) or 10 <= percent < 99 else f"{percent:.1f} %"
 
 
 def bars(histogram: Histogram) -> list[Bar]:

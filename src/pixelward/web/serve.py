@@ -36,18 +36,19 @@ Say = Callable[[str], None]
 def app(
     atlas: str | Path,
     *,
+    beside: str | Path | None = None,
     allow_hosts: Sequence[str] = (),
     routers: Sequence[APIRouter] = (),
     model: nn.Module | None = None,
 ) -> FastAPI:
     """The application that serves an atlas; `.state.site` is its `Site`, `.state.studio` its `Studio` or None.
 
-    allow_hosts: names and addresses that browsers may call it by, beside those of the own machine. routers: routes
-    beside the pages, tried first. model: the network that was scanned, in evaluation mode, for the pages that need it.
-    Raises PixelwardError if the folder holds no finished atlas, or not this network's.
+    beside: an atlas to compare it with. allow_hosts: names and addresses that browsers may call it by, next to those of
+    the own machine. routers: routes next to the pages, tried first. model: the network that was scanned, in evaluation
+    mode, for the pages that need it. Raises PixelwardError for a folder without a finished atlas, or another network's.
     """
     studio = None if model is None else _studio(atlas, model)
-    site = Site(atlas, studio)
+    site = Site(atlas, beside, studio)
     # Without the pages that FastAPI makes by itself: they load scripts from another host.
     served = FastAPI(
         title="Pixelward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_life
@@ -67,6 +68,7 @@ def app(
 def serve(
     atlas: str | Path,
     *,
+    beside: str | Path | None = None,
     host: str = HOST,
     port: int = PORT,
     allow_hosts: Sequence[str] = (),
@@ -76,16 +78,17 @@ def serve(
 ) -> None:
     """Serve an atlas until the program is interrupted.
 
-    host: the address to listen on; port: 0 takes any free one. model: see `app`. say: called with the address once it
-    can be opened; note: with what is worth knowing. Raises PixelwardError for an atlas, a network or an address that
-    cannot be used.
+    host: the address to listen on; port: 0 takes any free one. beside, model: see `app`. say: called with the address
+    once it can be opened; note: with what is worth knowing. Raises PixelwardError for an atlas, a network or an address
+    that cannot be used.
     """
     own = [] if _any(host) else [host]
-    application = app(atlas, allow_hosts=[*own, *allow_hosts], model=model)
+    application = app(atlas, beside=beside, allow_hosts=[*own, *allow_hosts], model=model)
     listening = _listen(host, port)
     site: Site = application.state.site
-    if site.atlas.drawings is None:
-        note(f"without pictures so far; make them with: pixelward draw {atlas} MODEL")
+    for each in filter(None, (site, site.beside)):
+        if each.atlas.drawings is None:
+            note(f"{each.folder} is without pictures so far; make them with: pixelward draw {each.folder} MODEL")
     if host not in ("localhost", "::1") and not host.startswith("127."):
         names = "" if allow_hosts or own else "; name what they call it with --allow-host"
         note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")
@@ -189,11 +192,14 @@ def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
 
 
 def _discreet(site: Site, error: PixelwardError) -> PixelwardError:
-    """The same words, with the name of the atlas's folder instead of where that lies."""
-    given, allowed, step = (
-        part.replace(str(site.folder), site.folder.name or ".")
-        for part in (error.given, error.allowed, error.next_step)
-    )
+    """The same words, with the names of the atlases' folders instead of where these lie."""
+
+    def short(text: str) -> str:
+        for each in filter(None, (site, site.beside)):
+            text = text.replace(str(each.folder), each.folder.name or ".")
+        return text
+
+    given, allowed, step = map(short, (error.given, error.allowed, error.next_step))
     return PixelwardError(given=given, allowed=allowed, next_step=step)
 
 

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING
 from pixelward.atlas import Atlas
 from pixelward.details import read_details
 from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, thumb_file
+from pixelward.likeness import Pairing
 from pixelward.web import links, pages
+from pixelward.web.beside import compare_layer_page, compare_page
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 from pixelward.web.export import CREDITS, read_credits
 
@@ -54,17 +57,20 @@ class Item:
 class Site:
     """The atlas in a folder. It is read again when it was scanned or drawn anew; pages that were made are kept."""
 
-    def __init__(self, folder: str | Path, studio: Studio | None = None) -> None:
-        """studio: the network, where there is one; pages then say more. Raises PixelwardError if `folder` holds no
-        finished atlas."""
+    def __init__(self, folder: str | Path, beside: str | Path | None = None, studio: Studio | None = None) -> None:
+        """beside: the folder of an atlas to compare it with. studio: the network; pages then say more.
+
+        Raises PixelwardError if one of them holds no finished atlas, or if they have no picture in common.
+        """
         self.folder = Path(folder)
+        self.beside = None if beside is None else Site(beside)
         self._studio = studio
         own = files("pixelward.web")
         folders = [own / "static"] if studio is None else [own / "static", own / "live" / "static"]
         self._static = {name: file for folder in folders for name, file in _walk(folder)}
         self._changing = threading.Lock()
         self._edition: _Edition | None = None
-        self.atlas  # noqa: B018, so that the first reader is not the one to find out
+        self._now().prepare()  # so that the first reader is not the one to find out
 
     @property
     def atlas(self) -> Atlas:
@@ -76,6 +82,8 @@ class Site:
 
         Raises PixelwardError if the atlas vanished, is not finished or is damaged. Safe to call from many threads.
         """
+        if self.beside is not None and address.startswith(links.BESIDE):
+            return self.beside.get(address.removeprefix(links.BESIDE))
         place = links.place(address)
         if place is not None and place.kind == "static":
             file = self._static.get(place.name)
@@ -88,26 +96,44 @@ class Site:
 
     def _now(self) -> _Edition:
         """The edition that the atlas's records on disk speak of."""
-        seen = tuple(_stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
+        seen = self._seen()
         edition = self._edition
         if edition is None or edition.seen != seen:
             with self._changing:
                 edition = self._edition
                 if edition is None or edition.seen != seen:
                     self._edition = None
-                    edition = self._edition = _Edition(seen, Atlas.open(self.folder, mapped=False), self._studio)
+                    other = None if self.beside is None else self.beside.atlas
+                    edition = _Edition(seen, Atlas.open(self.folder, mapped=False), other, self._studio)
+                    self._edition = edition
         return edition
+
+    def _seen(self) -> tuple[object, ...]:
+        """What changes when one of the atlases does."""
+        own = tuple(_stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
+        return own if self.beside is None else (*own, *self.beside._seen())
 
 
 class _Edition:
     """An atlas between two changes of it."""
 
-    def __init__(self, seen: object, atlas: Atlas, studio: Studio | None) -> None:
+    def __init__(self, seen: object, atlas: Atlas, other: Atlas | None, studio: Studio | None) -> None:
         self.seen = seen
         self.atlas = atlas
+        self._other = other
         self._studio = studio if studio is not None and studio.holds(atlas) else None
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
+
+    def prepare(self) -> None:
+        """Find out whether the atlases can be compared. Raises PixelwardError if not."""
+        if self._other is not None:
+            self._pairing  # noqa: B018
+
+    @cached_property
+    def _pairing(self) -> Pairing:
+        assert self._other is not None
+        return Pairing(self.atlas, self._other)
 
     def page(self, address: str) -> Item | None:
         """A page, or the twin of one."""
@@ -139,6 +165,8 @@ class _Edition:
         """Whether the atlas has what the place names."""
         if place.slug and place.slug not in self._layers:
             return False
+        if place.kind in ("compare", "compare-layer"):
+            return self._other is not None
         if place.kind in ("picture", "thumb"):
             return bool(self.atlas.hits_of_picture(place.number))
         if place.kind in ("unit", "sheet", "details") and place.number >= self._layers[place.slug].channels:
@@ -149,13 +177,20 @@ class _Edition:
         return place.kind != "sheet" or place.name in (*SHEETS, KERNEL)
 
     def _content(self, place: links.Place) -> Page:
+        compared = self._other is not None
         if place.kind == "index":
             operations = None if self._studio is None else self._studio.operations()
-            return index_page(self.atlas, read_credits(self.atlas), operations)
+            return index_page(self.atlas, read_credits(self.atlas), operations, compared=compared)
         if place.kind == "picture":
             return picture_page(self.atlas, place.number)
+        if place.kind == "compare":
+            return compare_page(self._pairing)
         record = self._layers[place.slug]
-        return layer_page(self.atlas, record) if place.kind == "layer" else unit_page(self.atlas, record, place.number)
+        if place.kind == "compare-layer":
+            return compare_layer_page(self._pairing, record)
+        if place.kind == "layer":
+            return layer_page(self.atlas, record, compared=compared)
+        return unit_page(self.atlas, record, place.number)
 
 
 class _Kept:

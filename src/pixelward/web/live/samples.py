@@ -11,7 +11,7 @@ from pixelward.data.images import decode, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
 from pixelward.folder import thumb_file
 from pixelward.gallery import Gallery
-from pixelward.web import gather, links
+from pixelward.web import links
 from pixelward.web.entries import Sample
 from pixelward.web.live.uploads import Tried
 
@@ -26,13 +26,13 @@ def samples(atlas: Atlas) -> tuple[Sample, ...]:
     count = min(SHOWN, len(ids))
     chosen = [ids[number * (len(ids) - 1) // max(count - 1, 1)] for number in range(count)]
     rows = atlas.pictures(chosen).values()
-    return tuple(Sample(row.id, gather.picture_name(row), links.thumb(row.id), links.picture(row.id)) for row in rows)
+    return tuple(Sample(row.id, row.title, links.thumb(row.id), links.picture(row.id)) for row in rows)
 
 
 def sampled(atlas: Atlas, id: int) -> Tried:
     """A picture of the atlas, as it was scanned; its small copy where the file is not to be had any more."""
     row = atlas.picture(id)
-    name = gather.picture_name(row)
+    name = row.title
     width, height = row.width or 0, row.height or 0
     try:
         loaded = gallery(atlas).load(row)

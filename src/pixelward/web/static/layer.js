@@ -60,17 +60,41 @@
 
   // A browser passes over a list that is far from the window, if it knows how high the list is: so units stand in
   // lists of whole rows, each of which is told its height. The first one is always laid out, and tells the others.
-  const GROUP = 120; // as in the page
+  // Of very many units, lists that are far away are empty: else the browser asks of each of their pictures, at every
+  // step of the scrolling, whether it has come near.
+  const GROUP = 120; // as in the page; of very many fewer, so that less is laid out at once
+  const MANY = 1000;
   let shown = units;
+  const groupSize = () => (shown.length > MANY ? 40 : GROUP);
+
+  const fill = (some) => some.childElementCount || some.append(...some.members);
+  const near = new IntersectionObserver(
+    (lists) => {
+      for (const { target, isIntersecting } of lists) {
+        if (isIntersecting) fill(target);
+        else if (target !== list.firstElementChild && !target.contains(document.activeElement)) target.replaceChildren();
+      }
+    },
+    { rootMargin: "150% 0px" },
+  );
 
   const group = (size) => {
+    near.disconnect();
     const lists = [];
     for (let start = 0; start < shown.length; start += size) {
       const some = document.createElement("ol");
-      some.append(...shown.slice(start, start + size).map((unit) => unit.item));
+      some.members = shown.slice(start, start + size).map((unit) => unit.item);
+      if (!start || shown.length <= MANY) fill(some);
       lists.push(some);
     }
     list.replaceChildren(...lists);
+    if (shown.length > MANY) for (const some of lists) near.observe(some);
+  };
+
+  const reveal = (id) => {
+    const some = [...list.children].find((each) => each.members?.some((item) => item.id === id));
+    if (some) fill(some);
+    document.getElementById(id)?.scrollIntoView();
   };
 
   const measure = () => {
@@ -78,13 +102,15 @@
     if (!first) return;
     const style = getComputedStyle(first);
     const columns = style.gridTemplateColumns.split(" ").length;
-    const size = columns * Math.max(Math.round(GROUP / columns), 1);
+    const size = columns * Math.max(Math.round(groupSize() / columns), 1);
     if (shown.length > size && first.childElementCount !== size) return void (group(size), measure());
     const row = first.firstElementChild.getBoundingClientRect().height;
     const gap = parseFloat(style.rowGap);
     for (const some of list.children) {
-      const rows = Math.ceil(some.childElementCount / columns);
-      some.style.containIntrinsicBlockSize = `${rows * (row + gap) - gap}px`;
+      const rows = Math.ceil((some.members?.length ?? some.childElementCount) / columns);
+      const high = `${rows * (row + gap) - gap}px`;
+      some.style.containIntrinsicBlockSize = high;
+      if (shown.length > MANY) some.style.minBlockSize = some === first ? "" : `calc(${high} + 8px)`; // and its room
     }
   };
 
@@ -111,7 +137,7 @@
     );
     if (passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
       shown = passing;
-      group(GROUP);
+      group(groupSize());
     }
     measure();
 
@@ -145,8 +171,9 @@
       else field.value = value;
       if (field.value === "" && DEFAULTS[name]) field.value = DEFAULTS[name]; // an address that asks for what is not there
     }
+    if (units.length > MANY) group(groupSize());
     apply();
-    if (location.hash && order !== "index") document.getElementById(location.hash.slice(1))?.scrollIntoView();
+    if (location.hash && (order !== "index" || units.length > MANY)) reveal(location.hash.slice(1));
   };
 
   form.addEventListener("input", () => {

@@ -1,0 +1,162 @@
+"""What the pages of two atlases side by side say: this one, whose site has them, and the other, whose own site lies
+below `beside/`. As in content.py, no HTML here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from pixelward.atlas import Atlas, LayerRecord
+from pixelward.likeness import Alike, Pairing
+from pixelward.web import gather, links
+from pixelward.web.entries import (
+    ComparedLayer,
+    ComparedUnit,
+    CompareLayerPage,
+    ComparePage,
+    LayerEntry,
+    Match,
+    Sheet,
+    Side,
+    UnitTile,
+)
+
+TILES = "A picture is the same in both where its file is, byte for byte, and its tile."
+FILES = "A picture is the same in both where its file is, byte for byte."
+PHOTOGRAPHS = (
+    "A picture is the same in both where its file is, byte for byte; the atlases cut photographs into different tiles, "
+    "so that a photograph stands for all of its."
+)
+
+
+def compare_page(pairing: Pairing) -> ComparePage:
+    """Both atlases and their layers."""
+    this, other = _sides(pairing)
+    rule = PHOTOGRAPHS if not pairing.by_tiles else TILES if pairing.this.tiles else FILES
+    return ComparePage(
+        path=links.compare(),
+        network=pairing.this.network["model"],
+        this=this,
+        other=other,
+        common=pairing.common,
+        either=pairing.either,
+        chance=pairing.chance,
+        rule=rule,
+        layers=tuple(_compared(pairing, record) for record in pairing.this.layers),
+    )
+
+
+def compare_layer_page(pairing: Pairing, record: LayerRecord) -> CompareLayerPage:
+    """The units of a layer beside those of its partner."""
+    likeness = pairing.layer(record)
+    this, other = _sides(pairing)
+    alive = np.flatnonzero(pairing.this.units(record).picture[:, 0] >= 0).tolist()
+    own = _tiles(pairing.this, record, alive)
+    theirs = _tiles_of_other(pairing, [likeness.beside.unit[alive], likeness.nearest.unit[alive]])
+    units = []
+    for channel in alive:
+        beside, nearest = (_matches(each, channel, theirs) for each in (likeness.beside, likeness.nearest))
+        units.append(ComparedUnit(own[channel], beside[0] if beside else None, nearest))
+    before, after = (
+        links.compare_layer(pairing.this.layers[at].slug) if 0 <= at < len(pairing.this.layers) else None
+        for at in (record.number - 1, record.number + 1)
+    )
+    return CompareLayerPage(
+        path=links.compare_layer(record.slug),
+        network=pairing.this.network["model"],
+        this=this,
+        other=other,
+        compared=_compared(pairing, record),
+        chance=pairing.chance,
+        dead=record.channels - len(alive),
+        units=tuple(units),
+        previous=before,
+        next=after,
+    )
+
+
+def _sides(pairing: Pairing) -> tuple[Side, Side]:
+    """Named by their folders; where these are alike too, this one and the other."""
+    names = [atlas.path.resolve().name for atlas in (pairing.this, pairing.other)]
+    if names[0] == names[1]:
+        names = ["this atlas", "the other atlas"]
+    return (
+        _side(pairing.this, names[0], links.INDEX),
+        _side(pairing.other, names[1], links.beside(links.INDEX)),
+    )
+
+
+def _side(atlas: Atlas, name: str, page: str) -> Side:
+    return Side(
+        name=name,
+        network=atlas.network["model"],
+        sha256=atlas.network["sha256"],
+        seen=atlas.pictures_seen,
+        layers=len(atlas.layers),
+        units=sum(record.channels for record in atlas.layers),
+        drawn=atlas.drawings is not None,
+        page=page,
+    )
+
+
+def _compared(pairing: Pairing, record: LayerRecord) -> ComparedLayer:
+    likeness = pairing.layer(record)
+    alive = pairing.this.units(record).picture[:, 0] >= 0
+    return ComparedLayer(
+        layer=gather.layer_entry(pairing.this, record),
+        partner=_moved(gather.layer_entry(pairing.other, likeness.partner)),
+        aligned=likeness.aligned,
+        beside=_mean(likeness.beside.share[alive]),
+        nearest=_mean(likeness.nearest.share[alive, 0]),
+        page=links.compare_layer(record.slug),
+    )
+
+
+def _mean(shares: np.ndarray) -> float:
+    return float(shares.mean()) if shares.size else 0.0
+
+
+def _moved(entry: LayerEntry) -> LayerEntry:
+    return replace(entry, page=links.beside(entry.page))
+
+
+def _tiles(atlas: Atlas, record: LayerRecord, channels: Iterable[int], prefix: str = "") -> dict[int, UnitTile]:
+    """Units with their sheets. prefix: of their addresses."""
+    channels = list(channels)
+    maximum = atlas.stats(record).maximum
+
+    def moved(sheet: Sheet | None) -> Sheet | None:
+        return sheet and replace(sheet, path=prefix + sheet.path)
+
+    return {
+        channel: UnitTile(
+            address=record.address,
+            channel=channel,
+            page=prefix + links.unit(record.slug, channel),
+            maximum=float(maximum[channel]),
+            projections=moved(projections),
+            patches=moved(patches),
+        )
+        for channel, (projections, patches, _) in gather.shown_sheets(atlas, record, channels).items()
+    }
+
+
+def _tiles_of_other(pairing: Pairing, wanted: list[np.ndarray]) -> dict[int, UnitTile]:
+    """Units of the other atlas by their number in all layers."""
+    by_layer: dict[int, list[tuple[int, int]]] = {}
+    for unit in np.unique(np.concatenate([each.ravel() for each in wanted])).tolist():
+        if unit >= 0:
+            record, channel = pairing.place(unit)
+            by_layer.setdefault(record.number, []).append((unit, channel))
+    found = {}
+    for number, pairs in by_layer.items():
+        tiles = _tiles(pairing.other, pairing.other.layers[number], [channel for _, channel in pairs], links.BESIDE)
+        found.update({unit: tiles[channel] for unit, channel in pairs})
+    return found
+
+
+def _matches(alike: Alike, channel: int, tiles: dict[int, UnitTile]) -> tuple[Match, ...]:
+    columns = (np.atleast_1d(array[channel]).tolist() for array in (alike.unit, alike.shared, alike.either))
+    return tuple(Match(tiles[unit], shared, either) for unit, shared, either in zip(*columns, strict=True) if unit >= 0)

@@ -1,0 +1,305 @@
+"""Two atlases side by side: likeness against brute force, pages served as exported, no nonsense drawn."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fake_atlas import NAMES, SPECS, fake_atlas
+from pixelward import likeness
+from pixelward.atlas import Atlas
+from pixelward.errors import PixelwardError
+from pixelward.likeness import MOST, Pairing
+from pixelward.web import links, pages
+from pixelward.web.beside import compare_layer_page, compare_page
+from pixelward.web.export import MARKER, export
+from pixelward.web.serve import app
+from tags import Tags
+
+# The first two layers are the same ones in both; the third has other units, the last another name.
+OTHER = (
+    SPECS[0],
+    SPECS[1],
+    SPECS[2]._replace(channels=7),
+    SPECS[3]._replace(address="later:relu"),
+    SPECS[0]._replace(address="new"),
+)
+
+
+@pytest.fixture(scope="module")
+def this(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    return fake_atlas(tmp_path_factory.mktemp("one") / "epoch-3")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    """The same pictures in other hits: what is drawn of the random numbers before them is the same."""
+    specs = [spec._replace(dead=2) if n == 0 else spec for n, spec in enumerate(OTHER)]
+    return fake_atlas(tmp_path_factory.mktemp("two") / "epoch-30", specs)
+
+
+@pytest.fixture(scope="module")
+def pairing(this: Atlas, other: Atlas) -> Pairing:
+    return Pairing(this, other)
+
+
+def pictures_of(atlas: Atlas, *, tiles: bool = True) -> dict[tuple[int, int], set[object]]:
+    """(layer, channel) -> its pictures, as what they are."""
+    found = {}
+    for record in atlas.layers:
+        for channel in range(record.channels):
+            rows = [atlas.picture(hit.picture) for hit in atlas[record.address][channel].hits]
+            found[record.number, channel] = {(row.sha256, row.tile if tiles else None) for row in rows}
+    return found
+
+
+def brute_force(this: Atlas, other: Atlas, *, tiles: bool = True) -> dict[tuple[int, int], list[tuple]]:
+    """Of each unit, all units of the other that share a picture, the most alike first."""
+    theirs, found = pictures_of(other, tiles=tiles), {}
+    for (number, channel), own in pictures_of(this, tiles=tiles).items():
+        record, every = this.layers[number], []
+        for (layer, there), pictures in theirs.items():
+            peer = other.layers[layer]
+            same = (peer.address, peer.channels, there) == (record.address, record.channels, channel)
+            if own & pictures:
+                share = Fraction(len(own & pictures), len(own | pictures))
+                every.append((-share, not same, layer, there, len(own & pictures), len(own | pictures)))
+        found[number, channel] = sorted(every)
+    return found
+
+
+def nearest(pairing: Pairing, number: int, channel: int) -> list[tuple[int, int, int, int]]:
+    alike = pairing.layer(pairing.this.layers[number]).nearest
+    found = []
+    for unit, shared, either in zip(alike.unit[channel], alike.shared[channel], alike.either[channel], strict=True):
+        if unit >= 0:
+            record, there = pairing.place(int(unit))
+            found.append((record.number, there, int(shared), int(either)))
+    return found
+
+
+def test_likeness_is_that_of_brute_force(pairing: Pairing):
+    for (number, channel), every in brute_force(pairing.this, pairing.other).items():
+        assert nearest(pairing, number, channel) == [each[2:] for each in every[:MOST]]
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=st.integers(0, 99), k=st.integers(1, 9), at_once=st.sampled_from([1, 30, 1 << 22]))
+def test_likeness_is_that_of_brute_force_however_it_is_cut(tmp_path_factory, seed: int, k: int, at_once: int):
+    folder = tmp_path_factory.mktemp("pair")
+    one, two = (
+        fake_atlas(folder / name, specs, k=k, seed=seed, drawn=False) for name, specs in (("a", SPECS), ("b", OTHER))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likeness, "AT_ONCE", at_once)
+        pairing = Pairing(one, two)
+        for (number, channel), every in brute_force(one, two).items():
+            assert nearest(pairing, number, channel) == [each[2:] for each in every[:MOST]]
+
+
+def test_every_unit_of_an_atlas_is_most_like_itself(this: Atlas):
+    pairing = Pairing(this, this)
+    for record in this.layers:
+        found = pairing.layer(record)
+        assert found.aligned
+        for channel in range(record.channels):
+            hits = len({hit.picture for hit in this[record.address][channel].hits})
+            if hits:
+                assert nearest(pairing, record.number, channel)[0] == (record.number, channel, hits, hits)
+                assert found.beside.share[channel] == 1
+    assert all(each.beside == each.nearest == 1 for each in compare_page(pairing).layers)
+
+
+def test_units_with_the_same_pictures_are_each_most_like_themselves(tmp_path: Path):
+    atlas = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=200, dead=0)], names=NAMES[:1], k=1, drawn=False)
+    pairing = Pairing(atlas, atlas)
+    assert [nearest(pairing, 0, channel)[0] for channel in range(200)] == [(0, channel, 1, 1) for channel in range(200)]
+
+
+def test_a_layer_stands_beside_the_same_one_else_beside_the_most_alike(pairing: Pairing):
+    found = [pairing.layer(record) for record in pairing.this.layers]
+    assert [each.aligned for each in found] == [True, True, False, False]
+    assert [each.partner.address for each in found[:2]] == ["conv1:relu", "block/relu#2"]
+    every = brute_force(pairing.this, pairing.other)
+    for record, each in zip(pairing.this.layers[2:], found[2:], strict=True):
+        means = []
+        for layer in pairing.other.layers:
+            best = [
+                max(
+                    (-share for share, _, there, *_ in every[record.number, channel] if there == layer.number),
+                    default=0,
+                )
+                for channel in range(record.channels)
+            ]
+            means.append(sum(best) / len(best))
+        assert float(means[each.partner.number]) == pytest.approx(float(max(means)))
+
+
+def test_units_of_one_number_stand_side_by_side_in_the_same_layer(pairing: Pairing):
+    record = pairing.this.layers[0]
+    page = compare_layer_page(pairing, record)
+    mine, theirs = pictures_of(pairing.this), pictures_of(pairing.other)
+    assert [unit.unit.channel for unit in page.units] == [1, 2, 3, 4, 5]
+    assert page.dead == 1
+    for unit in page.units:
+        assert unit.beside is not None
+        assert unit.beside.unit.channel == unit.unit.channel
+        one, two = mine[0, unit.unit.channel], theirs[0, unit.unit.channel]
+        assert (unit.beside.shared, unit.beside.either) == (len(one & two), len(one | two))
+
+
+def test_photographs_stand_for_their_tiles_where_these_differ(tmp_path: Path, this: Atlas):
+    fake_atlas(tmp_path / "whole", OTHER, seed=3, drawn=False)
+    record = json.loads((tmp_path / "whole" / "atlas.json").read_text())
+    record["tiles"] = None
+    (tmp_path / "whole" / "atlas.json").write_text(json.dumps(record))
+    pairing = Pairing(this, Atlas.open(tmp_path / "whole"))
+    assert pairing.common == len(NAMES)
+    for (number, channel), every in brute_force(pairing.this, pairing.other, tiles=False).items():
+        assert nearest(pairing, number, channel) == [each[2:] for each in every[:MOST]]
+    assert "stands for all of its" in compare_page(pairing).rule
+
+
+def test_the_names_of_files_do_not_matter(tmp_path: Path, this: Atlas, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fake_atlas._sha256", lambda name: f"{len(name):064x}")
+    one = fake_atlas(tmp_path / "one", SPECS[:1], names=["a.png", "bb.png"], drawn=False)
+    two = fake_atlas(tmp_path / "two", SPECS[:1], names=["A.png", "BB.png"], drawn=False)
+    assert all(nearest(Pairing(one, two), 0, channel)[0][:2] == (0, channel) for channel in range(1, 5))
+
+
+def test_atlases_without_a_picture_in_common_are_refused(tmp_path: Path, this: Atlas):
+    strange = fake_atlas(tmp_path / "strange", names=["x.png", "y.png", "z.png"])
+    words = r"no strongest picture in common - allowed: two atlases over the same pictures.* - next step: scan the same"
+    with pytest.raises(PixelwardError, match=words):
+        Pairing(this, strange)
+    with pytest.raises(PixelwardError, match=words):
+        export(this, tmp_path / "site", beside=strange)
+    assert not (tmp_path / "site").exists()
+    with pytest.raises(PixelwardError, match=words):
+        app(this.path, beside=strange.path)
+
+
+def test_another_atlas_that_is_not_drawn_is_refused_by_export_and_served_without_pictures(tmp_path: Path, this: Atlas):
+    bare = fake_atlas(tmp_path / "bare", drawn=False)
+    with pytest.raises(PixelwardError, match=r"bare, an atlas without drawings .* next step: .*pixelward draw"):
+        export(this, tmp_path / "site", beside=bare)
+    here = TestClient(app(this.path, beside=bare.path), base_url="http://127.0.0.1")
+    text = here.get(f"/{links.compare_layer(this.layers[0].slug)}").text
+    assert "Not drawn." in text
+    assert here.get("/compare/index.html").is_success
+
+
+# The pages
+
+
+@pytest.fixture(scope="module")
+def site(this: Atlas, other: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(this, tmp_path_factory.mktemp("out") / "site", beside=other).parent
+
+
+@pytest.fixture(scope="module")
+def found(site: Path) -> dict[str, Tags]:
+    return {file.relative_to(site).as_posix(): Tags(file.read_text("utf-8")) for file in site.rglob("*.html")}
+
+
+def test_every_file_of_the_export_is_served_with_the_same_bytes(this: Atlas, other: Atlas, site: Path):
+    here = TestClient(app(this.path, beside=other.path), base_url="http://127.0.0.1")
+    files = [file for file in site.rglob("*") if file.is_file() and file.name != MARKER]
+    addresses = {file.relative_to(site).as_posix(): file.read_bytes() for file in files}
+    answers = {address: here.get(f"/{address}") for address in addresses}
+    assert [address for address, data in addresses.items() if answers[address].content != data] == []
+    assert {links.compare(), links.compare_layer(this.layers[3].slug), "beside/index.html"} <= set(addresses)
+    for address in ("beside/compare/index.html", "compare/009-none/index.html", "beside/beside/index.html", "beside/"):
+        assert here.get(f"/{address}").status_code == 404, address
+
+
+def test_the_site_of_the_other_atlas_is_its_own_export(other: Atlas, site: Path, tmp_path: Path):
+    export(other, tmp_path / "alone")
+    alone = {file.relative_to(tmp_path / "alone"): file.read_bytes() for file in (tmp_path / "alone").rglob("*.*")}
+    del alone[Path(MARKER)]
+    assert {file.relative_to(site / "beside"): file.read_bytes() for file in (site / "beside").rglob("*.*")} == alone
+
+
+def test_every_link_resolves_and_every_page_is_reached(site: Path, found: dict[str, Tags]):
+    reached = set()
+    for page, tags in found.items():
+        assert (tags.unbalanced, tags.open) == ([], [])
+        for _, attributes in tags.tags:
+            for address in (attributes[name] for name in ("href", "src") if name in attributes):
+                target = urldefrag(urljoin(f"http://site/{page}", address))[0]
+                path = unquote(target.removeprefix("http://site/"))
+                assert (site / path).is_file(), (page, attributes)
+                reached.add(path)
+    assert set(found) - reached == set()
+
+
+def test_pages_and_their_twins_are_those_that_the_functions_give(pairing: Pairing, site: Path):
+    for page in (compare_page(pairing), *(compare_layer_page(pairing, each) for each in pairing.this.layers)):
+        assert (site / page.path).read_text("utf-8") == pages.html(page)
+        assert json.loads((site / links.twin(page.path)).read_text("utf-8")) == json.loads(json.dumps(asdict(page)))
+
+
+def test_a_page_names_both_units_and_how_many_pictures_they_share(pairing: Pairing, found: dict[str, Tags]):
+    page = compare_layer_page(pairing, pairing.this.layers[0])
+    told = " ".join(found[page.path].words.split())
+    assert "epoch-3 beside the same layer of epoch-30" in told
+    for unit in page.units:
+        assert unit.beside is not None
+        assert f"{unit.unit.channel} {pages.number(unit.unit.maximum)}" in told
+        assert f"{unit.beside.unit.channel} {unit.beside.shared} of {unit.beside.either} shared" in told
+    summary = " ".join(found[links.compare()].words.split())
+    assert f"{pairing.common} of the {pairing.either} pictures" in summary
+    assert f"would share {pages.number(9 * 9 / pairing.either)} on average" in summary
+    assert "byte for byte, and its tile" in summary
+
+
+def test_names_are_escaped(tmp_path: Path):
+    evil = "<img src=x onerror=alert(1)>&\"'"
+    spec = SPECS[0]._replace(address=f"net/{evil}:relu")
+    one, two = (fake_atlas(tmp_path / f"<i>{n}</i>".replace("/", "-"), [spec]) for n in range(2))
+    pairing = Pairing(one, two)
+    for page in (compare_page(pairing), compare_layer_page(pairing, one.layers[0])):
+        tags = Tags(pages.html(page))
+        assert tags.unbalanced == tags.open == []
+        assert not tags.of("i")
+        assert all("onerror" not in attributes for _, attributes in tags.tags)
+        assert evil in tags.words
+        assert re.fullmatch(r"[\w./-]+", page.path)
+
+
+def test_a_change_of_the_other_atlas_shows_at_once(this: Atlas, other: Atlas, tmp_path: Path):
+    copy = shutil.copytree(other.path, tmp_path / "copy")
+    here = TestClient(app(this.path, beside=copy), base_url="http://127.0.0.1")
+    before = here.get("/compare/index.html").text
+    shutil.rmtree(copy)
+    assert str(tmp_path) not in here.get("/compare/index.html").text
+    assert here.get("/compare/index.html").status_code == 503
+    fake_atlas(copy, SPECS[:1])
+    after = here.get("/compare/index.html")
+    assert after.status_code == 200
+    assert after.text != before
+
+
+def test_without_another_atlas_no_page_speaks_of_one(this: Atlas, tmp_path: Path):
+    export(this, tmp_path / "site")
+    assert not (tmp_path / "site" / "compare").exists()
+    assert all("compare/" not in file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html"))
+    here = TestClient(app(this.path), base_url="http://127.0.0.1")
+    for address in ("compare/index.html", "beside/index.html", links.compare_layer(this.layers[0].slug)):
+        assert here.get(f"/{address}").status_code == 404
+
+
+def test_means_are_over_the_units_that_fired(pairing: Pairing):
+    mine, theirs = pictures_of(pairing.this), pictures_of(pairing.other)
+    (first, *_) = compare_page(pairing).layers
+    both = [(mine[0, c], theirs[0, c]) for c in range(6) if mine[0, c]]
+    assert first.beside == pytest.approx(np.mean([len(one & two) / len(one | two) for one, two in both]))
