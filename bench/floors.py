@@ -1,19 +1,23 @@
-"""The arithmetic floor of a gallery: multiply-adds of a dense way up and down, at the best rate of this machine.
+"""The arithmetic floors of a gallery: multiply-adds of a dense way up and down, at rates measured on this machine.
 
 Counted are convolutions only, which are nearly all. Way up: once a picture, as far as pools, gates or norms have to be
-recorded of it. Way down: for every
-hit the windows that its signal can reach, no larger than the maps; a unit's first step is a slice of the weights. Zeros
-after unpooling and rectifying are counted as numbers, so a way that leaves them out can go below this floor.
+recorded of it. Way down: for every hit the windows that its signal can reach, no larger than the maps; a unit's first
+step is a slice of the weights. Zeros after unpooling and rectifying are counted as numbers, so a way that leaves them
+out can go below this floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from bench.timing import best
 from pixelward.core import rules
@@ -21,7 +25,7 @@ from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
 
 BATCHES = (1, 8, 32)
-SHAPES = 6  # of each way, the most expensive: the best rate is among them
+SHAPES = 16  # of each way, the most expensive, have a rate of their own
 NUMBERS = 40_000_000  # of a tensor that is timed, at most
 
 
@@ -33,17 +37,54 @@ class Work(NamedTuple):
     adds: int
     down: bool
 
+    @property
+    def shape(self) -> tuple[object, ...]:
+        geometry = self.step.geometry
+        return (
+            self.down,
+            self.step.weight is not None and tuple(self.step.weight.shape),
+            self.size,
+            geometry and geometry.stride,
+        )
+
 
 @dataclass(frozen=True)
 class Floor:
-    """Multiply-adds of one picture's way up, and of one hit's way down by layer; rate: the best, of them a second."""
+    """The least seconds that one picture's way up and one hit's way down by layer take.
+
+    up, down: multiply-adds. rate: the best, of them a second, of all shapes. own_up, own_down: seconds where every
+    shape goes at the best rate of its own.
+    """
 
     up: int
     down: Sequence[int]
     rate: float
+    own_up: float
+    own_down: Sequence[float]
 
     def seconds(self, pictures: float, hits: Sequence[int]) -> float:
-        return (self.up * pictures + sum(map(lambda a, n: a * n, self.down, hits))) / self.rate
+        """All at the best rate."""
+        return (self.up * pictures + sum(map(operator.mul, self.down, hits))) / self.rate
+
+    def own_seconds(self, pictures: float, hits: Sequence[int]) -> float:
+        """Every shape at its own rate."""
+        return self.own_up * pictures + sum(map(operator.mul, self.own_down, hits))
+
+
+def floor(up: Sequence[Work], down: Sequence[Sequence[Work]], hits: Sequence[int], pictures: int) -> Floor:
+    """The floor of a gallery of some pictures, which times what it needs. hits: by layer, as `down` is."""
+    amounts: Counter[tuple[object, ...]] = Counter()
+    for works, times in ((up, pictures), *zip(down, hits, strict=True)):
+        for work in works:
+            amounts[work.shape] += work.adds * times
+    rates = rates_of([*up, *(work for works in down for work in works)], amounts)
+    best = max(rates.values(), default=1.0)
+
+    def own(works: Sequence[Work]) -> float:
+        return sum(work.adds / rates.get(work.shape, best) for work in works)
+
+    sums = [sum(work.adds for work in works) for works in down]
+    return Floor(sum(work.adds for work in up), sums, best, own(up), [own(works) for works in down])
 
 
 def up(plan: Plan, last: int | None = None) -> list[Work]:
@@ -88,42 +129,39 @@ def _window(plan: Plan, boxes: object, value: int) -> tuple[int, int]:
     return min(extent.rows.size, height), min(extent.columns.size, width)
 
 
-def best_rate(works: Iterable[Work]) -> float:
-    """The most multiply-adds a second that torch's convolutions reach for shapes among these, in several batches."""
-    every = list(works)
+def rates_of(works: Iterable[Work], amounts: Mapping[tuple[object, ...], int]) -> dict[tuple[object, ...], float]:
+    """The most multiply-adds a second that torch's convolutions reach, for the shapes that most of the time goes to."""
     chosen: dict[tuple[object, ...], Work] = {}
     for way in (False, True):
-        for work in sorted((each for each in every if each.down is way), key=lambda each: -each.adds):
-            assert work.step.weight is not None
-            chosen.setdefault((way, tuple(work.step.weight.shape), work.size), work)
-            if sum(each.down is way for each in chosen.values()) == SHAPES:
-                break
-    return max((_rate(work, batch) for work in chosen.values() for batch in BATCHES), default=0.0)
+        own = {work.shape: work for work in works if work.down is way}
+        ordered = sorted(own, key=lambda shape: -amounts[shape])
+        chosen |= {shape: own[shape] for shape in ordered[:SHAPES]}
+    rates = {shape: max(_rate(work, batch) for batch in BATCHES) for shape, work in chosen.items()}
+    return {shape: rate for shape, rate in rates.items() if rate}
 
 
 def _rate(work: Work, batch: int) -> float:
+    """Of one shape in a batch, the better of both layouts and, where a stride of 1 allows it, of both directions."""
     step = work.step
     weight, geometry = step.weight, step.geometry
     assert weight is not None
     assert geometry is not None
-    above = torch.rand(batch, len(weight), *work.size)
+    out, below = weight.shape[:2]
+    size = work.size if work.down else geometry.footprint(work.size)
+    given = torch.rand(batch, out if work.down else below * step.groups, *size)
+    if given.numel() > NUMBERS:
+        return 0.0
+    options = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": step.groups}
+    ways: list[Callable[[Tensor], Tensor]] = []
+    if not work.down:
+        ways.append(lambda maps: F.conv2d(maps, weight, **options))  # type: ignore[arg-type]
+    else:
+        ways.append(lambda maps: F.conv_transpose2d(maps, weight, **options))  # type: ignore[arg-type]
+        if geometry.stride == (1, 1) and step.groups == 1:
+            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
+            margin = tuple(d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True))
+            ways.append(lambda maps: F.conv2d(maps, turned, padding=margin, dilation=geometry.dilation))
     adds = batch * work.size[0] * work.size[1] * weight.numel()
     with torch.no_grad():
-        if work.down:
-            if above.numel() > NUMBERS:
-                return 0.0
-
-            def run() -> object:
-                return F.conv_transpose2d(
-                    above, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups
-                )
-        else:
-            height, width = geometry.footprint(work.size)
-            below = torch.rand(batch, weight.shape[1] * step.groups, height, width)
-            if below.numel() > NUMBERS:
-                return 0.0
-
-            def run() -> object:
-                return F.conv2d(below, weight, stride=geometry.stride, dilation=geometry.dilation, groups=step.groups)
-
-        return adds / best(run, at_least=0.05, times=2)
+        layouts = (given, given.contiguous(memory_format=torch.channels_last))
+        return adds / min(best(partial(way, maps), at_least=0.02, times=2) for way in ways for maps in layouts)

@@ -153,6 +153,7 @@ class _Measured:
             seconds={"pixelward": statistics.median(mine.totals), "captum": statistics.median(totals)},
             samples=self._samples(),
             floor_share=floor.seconds(len(self.holding), self.counts) / statistics.median(mine.totals),
+            shape_share=floor.own_seconds(len(self.holding), self.counts) / statistics.median(mine.totals),
             spread=spread,
             layers=self._layers(mine, theirs, floor),
             notes=[self.agreement, f"Best rate of torch's convolutions: {floor.rate / 1e9:.1f} G multiply-adds/s."],
@@ -170,10 +171,8 @@ class _Measured:
             their = [sum(each[n] * self.counts[n] for n in own) for each in theirs]
             our = mine.totals if not part else [sum(each[n] for n in own) for each in mine.shared]
             ratio, spread = ratios(their, our)
-            least = floor.seconds(
-                len(self.holding) * sum(self.counts[n] for n in own) / sum(self.counts),
-                [count if n in own else 0 for n, count in enumerate(self.counts)],
-            )
+            share = len(self.holding) * sum(self.counts[n] for n in own) / sum(self.counts)
+            some = [count if n in own else 0 for n, count in enumerate(self.counts)]
             rows.append(
                 Row(
                     name=f"gallery-{self.name}-batched{'-' + part if part else ''}",
@@ -183,7 +182,8 @@ class _Measured:
                     goal=goal,
                     seconds={"pixelward": statistics.median(our), "captum": statistics.median(their)},
                     samples=f"{self._samples()} Captum's best batches: {sizes}.",
-                    floor_share=least / statistics.median(our),
+                    floor_share=floor.seconds(share, some) / statistics.median(our),
+                    shape_share=floor.own_seconds(share, some) / statistics.median(our),
                     spread=spread,
                 )
             )
@@ -199,6 +199,7 @@ class _Measured:
         for n in self.used:
             per_hit = statistics.median(each[n] for each in mine.shared) / self.counts[n]
             least = (floor.down[n] + floor.up * pictures) / floor.rate
+            own = floor.own_down[n] + floor.own_up * pictures
             asked = [each[n] for each in theirs if n in each]
             their = statistics.median(asked) if asked else None
             down = mine.per_hit[n]
@@ -213,6 +214,7 @@ class _Measured:
                     "million_adds": floor.down[n] / 1e6,
                     "floor_share": least / per_hit,
                     "down_floor_share": floor.down[n] / floor.rate / down,
+                    "shape_share": own / per_hit,
                 }
             )
         return found
@@ -225,8 +227,7 @@ class _Measured:
         recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
         up = floors.up(traced.plan, last=max(recorder._places.values(), default=-1))
         down = [floors.down(traced.plan, traced.targets[address].value) for address in addresses]
-        rate = floors.best_rate([*up, *(work for works in down for work in works)])
-        return floors.Floor(sum(work.adds for work in up), [sum(work.adds for work in works) for works in down], rate)
+        return floors.floor(up, down, self.counts, len(self.holding))
 
     def _samples(self) -> str:
         random_share = "" if self.share == 1 else f" a random {self.share:.1%} of the units of"

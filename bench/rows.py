@@ -59,7 +59,8 @@ class Row:
 
     ratio: how many times faster than the peer; or ours over a base where `lower` says that less is better.
     spread: smallest and largest ratio of the rounds. seconds: by who took them. floor_share: arithmetic floor over our
-    time. samples: what was measured and what was extrapolated, for a reader. layers: rows of the table of layers.
+    time, everything at the best rate of any shape; shape_share: each shape at the best rate of its own. samples: what
+    was measured and what was extrapolated, for a reader. layers: rows of the table of layers.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Row:
     unit: str = "times"
     lower: bool = False
     floor_share: float | None = None
+    shape_share: float | None = None
     spread: Sequence[float] | None = None
     layers: Sequence[Mapping[str, Any]] = field(default_factory=list)
     notes: Sequence[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,23 @@ def test_a_window_is_no_larger_than_the_map():
 
 
 def test_a_floor_adds_up_pictures_and_hits():
-    assert floors.Floor(up=10, down=[1, 5], rate=2.0).seconds(3, [4, 2]) == (30 + 4 + 10) / 2
+    floor = floors.Floor(up=10, down=[1, 5], rate=2.0, own_up=7.0, own_down=[0.5, 3.0])
+    assert floor.seconds(3, [4, 2]) == (30 + 4 + 10) / 2
+    assert floor.own_seconds(3, [4, 2]) == 21 + 2 + 6
 
 
-def test_the_best_rate_is_a_rate():
+def test_a_floor_times_each_shape_and_the_best_of_all(monkeypatch: pytest.MonkeyPatch):
     traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
-    works = [*floors.up(traced.plan), *floors.down(traced.plan, traced.targets["5"].value)]
-    assert floors.best_rate(works) > 0
+    up, down = floors.up(traced.plan), floors.down(traced.plan, traced.targets["5"].value)
+    assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter()).values())
+    monkeypatch.setattr(floors, "_rate", lambda work, batch: batch * (4.0 if work.size == (5, 5) else 2.0))
+    monkeypatch.setattr(floors, "SHAPES", 2)  # of three each way: the smallest goes at the best rate of all
+    found, most = floors.floor(up, [down], [7], pictures=3), max(floors.BATCHES)
+    adds = [work.adds for work in up]
+    assert (found.up, found.rate) == (sum(adds), 4 * most)
+    assert found.own_up == pytest.approx((adds[0] / 2 + adds[1] / 4 + adds[2] / 4) / most)
+    sent = [work.adds for work in down]
+    assert found.own_down == [pytest.approx((sent[0] / 4 + sent[1] / 2 + sent[2] / 2) / most)]
 
 
 # ---------------------------------------------------------------- rounds
@@ -170,6 +181,7 @@ def result(name: str = "gallery-zfnet", **changed: object) -> Row:
         "seconds": {"pixelward": 2.0, "captum": 25.0},
         "samples": "a few.",
         "floor_share": 0.421,
+        "shape_share": 0.6,
         "spread": [11.0, 13.25],
     }
     return Row(**{**plain, **changed})  # type: ignore[arg-type]
@@ -196,18 +208,27 @@ def test_a_page_says_what_the_results_say():
     how["machine"] = run.machine()
     layer = {
         "layer": "conv7:relu", "hits": 18, "ratio": None, "ms": 6.125, "down_ms": 0.0012, "peer_ms": None,
-        "million_adds": 1234.4, "floor_share": 0.5, "down_floor_share": 0.0004,
+        "million_adds": 1234.4, "floor_share": 0.5, "down_floor_share": 0.0004, "shape_share": 0.625,
     }  # fmt: skip
     rows = [
         result(layers=[layer], notes=["Both agree."]),
-        result("memory", ratio=1.04, goal=1.05, lower=True, floor_share=None, spread=None, unit="times the memory"),
+        result(
+            "memory",
+            ratio=1.04,
+            goal=1.05,
+            lower=True,
+            floor_share=None,
+            shape_share=None,
+            spread=None,
+            unit="times the memory",
+        ),
         missing("away", "Another network", "it is not here"),
     ]
     text = pages.page({"rows": [{**row.to_json(), "measured": how} for row in rows]})
     lines = text.splitlines()
-    assert r"| Projections \| all | a peer | **12.5** times | 11 to 13.2 | 25 | no | 42% |" in lines
-    assert r"| Projections \| all | a peer | **1.04** times the memory | - | at most 1.05 | yes | - |" in lines
-    assert "| conv7:relu | 18 | - | 6.12 | 0.0012 | - | 1234 | 50% | 0.0% |" in lines
+    assert r"| Projections \| all | a peer | **12.5** times | 11 to 13.2 | 25 | no | 42% | 60% | 29.7 |" in lines
+    assert r"| Projections \| all | a peer | **1.04** times the memory | - | at most 1.05 | yes | - | - | - |" in lines
+    assert "| conv7:relu | 18 | - | 6.12 | 0.0012 | - | 1234 | 50% | 62% | 0.0% |" in lines
     assert "- Another network: not measured: it is not here" in lines
     assert "- `gallery-zfnet`: a few. Both agree." in lines
     assert "2026-01-02 03:04 UTC" in text
