@@ -25,7 +25,6 @@ from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
 
 BATCHES = (1, 8, 32)
-SHAPES = 16  # of each way, the most expensive, have a rate of their own
 NUMBERS = 40_000_000  # of a tensor that is timed, at most
 
 
@@ -71,13 +70,16 @@ class Floor:
         return self.own_up * pictures + sum(map(operator.mul, self.own_down, hits))
 
 
-def floor(up: Sequence[Work], down: Sequence[Sequence[Work]], hits: Sequence[int], pictures: int) -> Floor:
-    """The floor of a gallery of some pictures, which times what it needs. hits: by layer, as `down` is."""
+def floor(up: Sequence[Work], down: Sequence[Sequence[Work]], hits: Sequence[int], pictures: int, shapes: int) -> Floor:
+    """The floor of a gallery of some pictures, which times what it needs.
+
+    hits: by layer, as `down` is. shapes: of each way, the most expensive, that have a rate of their own.
+    """
     amounts: Counter[tuple[object, ...]] = Counter()
     for works, times in ((up, pictures), *zip(down, hits, strict=True)):
         for work in works:
             amounts[work.shape] += work.adds * times
-    rates = rates_of([*up, *(work for works in down for work in works)], amounts)
+    rates = rates_of([*up, *(work for works in down for work in works)], amounts, shapes)
     best = max(rates.values(), default=1.0)
 
     def own(works: Sequence[Work]) -> float:
@@ -129,13 +131,15 @@ def _window(plan: Plan, boxes: object, value: int) -> tuple[int, int]:
     return min(extent.rows.size, height), min(extent.columns.size, width)
 
 
-def rates_of(works: Iterable[Work], amounts: Mapping[tuple[object, ...], int]) -> dict[tuple[object, ...], float]:
+def rates_of(
+    works: Iterable[Work], amounts: Mapping[tuple[object, ...], int], shapes: int
+) -> dict[tuple[object, ...], float]:
     """The most multiply-adds a second that torch's convolutions reach, for the shapes that most of the time goes to."""
     chosen: dict[tuple[object, ...], Work] = {}
     for way in (False, True):
         own = {work.shape: work for work in works if work.down is way}
         ordered = sorted(own, key=lambda shape: -amounts[shape])
-        chosen |= {shape: own[shape] for shape in ordered[:SHAPES]}
+        chosen |= {shape: own[shape] for shape in ordered[:shapes]}
     rates = {shape: max(_rate(work, batch) for batch in BATCHES) for shape, work in chosen.items()}
     return {shape: rate for shape, rate in rates.items() if rate}
 

@@ -227,7 +227,7 @@ class _Measured:
         recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
         up = floors.up(traced.plan, last=max(recorder._places.values(), default=-1))
         down = [floors.down(traced.plan, traced.targets[address].value) for address in addresses]
-        return floors.floor(up, down, self.counts, len(self.holding))
+        return floors.floor(up, down, self.counts, len(self.holding), self.settings.shapes)
 
     def _samples(self) -> str:
         random_share = "" if self.share == 1 else f" a random {self.share:.1%} of the units of"

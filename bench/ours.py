@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.hits import Gallery, Hit
 from bench.networks import preprocess_of
-from pixelward.core.project import project_hits
+from pixelward.core.descent import project_hits
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET

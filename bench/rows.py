@@ -14,9 +14,9 @@ class Settings:
     pictures: of 224 pixels, for ZFNet's gallery. rounds: interleaved repetitions. hits: that Captum is asked for, per
     layer and round. deep_pictures, deep_hits: likewise for the networks of many layers. layers: of those, evenly
     spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of ours a round,
-    where a round does not take all pictures. passed: pictures of the passes. small: pictures of 64 pixels for the
-    growth rows; ten times as many in its largest part. small_layers: that they scan. units: of the atlas that is read
-    from. reads: of it.
+    where a round does not take all pictures. shapes: of convolutions, each way, that are timed apart for the floor.
+    passed: pictures of the passes. small: pictures of 64 pixels for the growth rows; ten times as many in its largest
+    part. small_layers: that they scan. units: of the atlas that is read from. reads: of it.
     """
 
     short: bool = False
@@ -28,6 +28,7 @@ class Settings:
     layers: int | None = None
     sizes: tuple[int, ...] = (8, 16, 32)
     batches: int = 1
+    shapes: int = 16
     passed: int = 512
     small: int = 1000
     small_layers: int = 2
@@ -46,6 +47,7 @@ SHORT = Settings(
     deep_hits=1,
     layers=3,
     sizes=(8,),
+    shapes=4,
     passed=64,
     small=100,
     small_layers=1,

@@ -82,10 +82,9 @@ def test_a_floor_adds_up_pictures_and_hits():
 def test_a_floor_times_each_shape_and_the_best_of_all(monkeypatch: pytest.MonkeyPatch):
     traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
     up, down = floors.up(traced.plan), floors.down(traced.plan, traced.targets["5"].value)
-    assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter()).values())
+    assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter(), 3).values())
     monkeypatch.setattr(floors, "_rate", lambda work, batch: batch * (4.0 if work.size == (5, 5) else 2.0))
-    monkeypatch.setattr(floors, "SHAPES", 2)  # of three each way: the smallest goes at the best rate of all
-    found, most = floors.floor(up, [down], [7], pictures=3), max(floors.BATCHES)
+    found, most = floors.floor(up, [down], [7], pictures=3, shapes=2), max(floors.BATCHES)  # of three each way
     adds = [work.adds for work in up]
     assert (found.up, found.rate) == (sum(adds), 4 * most)
     assert found.own_up == pytest.approx((adds[0] / 2 + adds[1] / 4 + adds[2] / 4) / most)

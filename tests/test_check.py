@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import pixelward as pw
 from pixelward.cli import app
-from pixelward.core.project import project_hits
+from pixelward.core.descent import project_hits
 from pixelward.core.trace import trace
 from test_laws_closed_world import ACCEPTED, REFUSED, Net
 

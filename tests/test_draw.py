@@ -80,6 +80,11 @@ def test_every_tile_is_what_project_shows(drawn, pictures):
     assert compared > 20
 
 
+def test_the_atlas_keeps_how_each_operation_is_crossed(drawn):
+    net, atlas = drawn
+    assert pw.open(atlas.path).drawings.operations == pw.check(net, size=atlas.size).operations
+
+
 def test_boxes_scales_and_thumbs_are_written_for_every_hit(drawn):
     _, atlas = drawn
     for record in atlas.layers:

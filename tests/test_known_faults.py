@@ -9,7 +9,8 @@ from torch import nn
 
 import pixelward as pw
 from oracles import difference, hooked
-from pixelward.core.project import Unit, project_hits, project_units
+from pixelward.core.descent import project_hits
+from pixelward.core.project import Unit, project_units
 from pixelward.core.rules import RULE_SETS
 from pixelward.core.trace import trace
 from twins import Operation

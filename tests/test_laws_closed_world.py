@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from oracles import difference, hooked
+from pixelward.core.descent import project_hits
 from pixelward.core.layers import find_layers, layers, observe
-from pixelward.core.project import Unit, project_hits, project_units
+from pixelward.core.project import Unit, project_units
 from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from oracles import RECTIFIERS, Small, difference, hooked, slow_down, slow_up, small_networks
+from pixelward.core.descent import project_hits
 from pixelward.core.layers import Survey
 from pixelward.core.path import calls_nodes, path
-from pixelward.core.project import Unit, project_hits, project_units, walk
+from pixelward.core.project import Unit, project_units, walk
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED, MAX_POOL, RULE_SETS, resolve
 from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError

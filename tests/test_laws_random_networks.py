@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oracles import difference
+from pixelward.core.descent import project_hits
 from pixelward.core.path import calls_nodes, path
-from pixelward.core.project import Unit, project_hits, project_units, walk
+from pixelward.core.project import Unit, project_units, walk
 from pixelward.core.rules import DECONVNET, GUIDED
 from pixelward.core.trace import trace
 from random_networks import LINEAR_KINDS, networks

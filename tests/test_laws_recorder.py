@@ -12,8 +12,8 @@ from torch import nn
 import pixelward as pw
 from oracles import difference
 from pixelward.core import rules
+from pixelward.core.descent import project_hits
 from pixelward.core.plan import Geometry, Step
-from pixelward.core.project import project_hits
 from pixelward.core.projector import Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED

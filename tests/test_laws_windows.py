@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from brute_fields import one_thread, picture_of, places, signed
 from field_graphs import GRAPHS
 from oracles import difference
+from pixelward.core.descent import project_hits
 from pixelward.core.path import calls_nodes, path
-from pixelward.core.project import Unit, project_hits, project_units
+from pixelward.core.project import Unit, project_units
 from pixelward.core.rules import resolve
 from pixelward.core.trace import trace
 from random_graphs import random_graphs

@@ -25,6 +25,7 @@ from pixelward.pictures import (
     focus_box,
     photo_webp,
     projection_webp,
+    reduced,
     sheet,
     signal_to_picture,
     view_box,
@@ -331,3 +332,23 @@ def test_a_control_that_is_zero_or_constant_has_no_correlation(control: np.ndarr
 
 def test_there_is_no_correlation_outside_the_picture():
     assert correlation(noise(3, 9, 9), noise(3, 9, 9), Box(50, 50, 4, 4)) is None
+
+
+def test_a_signal_is_made_smaller_before_it_is_drawn_so_that_thin_lines_do_not_fade():
+    signal = np.zeros((3, 224, 224), np.float32)
+    signal[:, :, 100] = 4.0
+    small = reduced(signal, Box(0, 0, 224, 224))
+    assert small.shape == (3, CELL, CELL)
+    assert np.isclose(small.mean(), signal.mean())
+    assert signal_to_picture(small).picture.max() == 255
+    faded = np.asarray(fit(signal_to_picture(signal).picture, CELL))
+    assert faded.max() < 220
+
+
+def test_a_part_that_is_small_enough_is_the_signal_itself_and_zero_outside():
+    signal = noise(2, 20, 30)
+    part = reduced(signal, Box(-3, 25, 10, 12), side=12)
+    assert np.array_equal(part[:, 3:, :5], signal[:, :7, 25:])
+    assert not part[:, :3].any()
+    assert not part[:, :, 5:].any()
+    assert reduced(signal, Box(0, 0, 20, 30), side=10).shape == (2, 7, 10)

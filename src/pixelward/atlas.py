@@ -11,7 +11,7 @@ import re
 import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pixelward import cards
 from pixelward.core.fields import Box, Extent
+from pixelward.core.findings import Operation
 from pixelward.errors import PixelwardError
 from pixelward.folder import (
     ATLAS,
@@ -146,12 +147,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Drawings:
-    """How an atlas was drawn, and the addresses of the layers that were. seed: "value", "one" or a number."""
+    """How an atlas was drawn, and the addresses of the layers that were. seed: "value", "one" or a number.
+
+    operations: how signals cross each operation of the network; None in atlases drawn before this was kept.
+    """
 
     rules: str
     unpool: str
     seed: str | float
     layers: tuple[str, ...]
+    operations: tuple[Operation, ...] | None = None
 
 
 class Atlas:
@@ -275,7 +280,9 @@ class Atlas:
         if plain is None:
             return None
         try:
-            return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]))
+            found = plain.get("operations")
+            operations = None if found is None else tuple(map(_operation, found))
+            return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]), operations)
         except (KeyError, TypeError) as error:
             raise damaged(self.path, DRAWINGS) from error
 
@@ -288,7 +295,10 @@ class Atlas:
             files = sorted(f for f in (self.path / folder).iterdir() if f.name != MANIFEST and f.suffix != TEMPORARY)
             write_json(self.path / folder / MANIFEST, {file.name: sha256_of(file) for file in files})
         hashes = {address: sha256_of(self.path / folder / MANIFEST) for address, folder in folders.items()}
-        how = {"version": VERSION, "rules": drawings.rules, "unpool": drawings.unpool, "seed": drawings.seed}
+        how: dict[str, Any] = {"version": VERSION, "rules": drawings.rules, "unpool": drawings.unpool}
+        how["seed"] = drawings.seed
+        if drawings.operations is not None:
+            how["operations"] = [asdict(each) for each in drawings.operations]
         thumbs = sha256_of(self.path / "thumbs" / MANIFEST)
         write_json(self.path / DRAWINGS, how | {"layers": hashes, "thumbs": thumbs})
 
@@ -342,3 +352,7 @@ def _picture(row: tuple[Any, ...]) -> PictureRow:
     tile = None if row[3] is None else Box(*row[3:7])
     sha256 = None if row[13] is None else row[13].hex()
     return PictureRow._make((*row[:3], tile, *row[7:13], sha256))
+
+
+def _operation(plain: Mapping[str, Any]) -> Operation:
+    return Operation(**{**plain, "blocks": tuple(plain["blocks"])})

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,9 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord
+from pixelward.core.check import check
 from pixelward.core.fields import Box
+from pixelward.core.findings import Operation
 from pixelward.core.kernels import kernels
 from pixelward.core.memory import left_of
 from pixelward.core.path import path
@@ -44,6 +47,7 @@ from pixelward.pictures import (
     focus_box,
     photo_webp,
     projection_webp,
+    reduced,
     sheet,
     signal_to_picture,
     square_round,
@@ -100,6 +104,7 @@ def draw(
     wanted = [atlas.layer(name) for name in layers] if layers is not None else list(atlas.layers)
     wanted = [record for record in dict.fromkeys(wanted) if record.address not in done]
     weights: dict[str, Tensor] = {}
+    operations = _operations(atlas, net, rules) if wanted or not done else None
     if wanted:
         wanted, refused, weights = _projectable(atlas, net, wanted, table)
         if refused:
@@ -128,7 +133,7 @@ def draw(
                 if record.address in weights:
                     _write_kernels(atlas, record, weights[record.address])
             done = tuple(sorted({*done, *(record.address for record in group)}, key=order.index))
-            atlas.write_drawings(Drawings(rules, unpool, "value", done))
+            atlas.write_drawings(Drawings(rules, unpool, "value", done, operations))
     return atlas
 
 
@@ -153,6 +158,13 @@ def _projectable(
             if found is not None:
                 weights[record.address] = found
     return possible, refused, weights
+
+
+def _operations(atlas: Atlas, net: nn.Module, rules: str) -> tuple[Operation, ...] | None:
+    """How signals cross each operation of the network, for the page of the network; None where it cannot be watched."""
+    with suppress(PixelwardError):
+        return check(net, size=atlas.size, channels=len(atlas.preprocess.mean), rules=rules).operations
+    return None
 
 
 def _write_kernels(atlas: Atlas, record: LayerRecord, weights: Tensor) -> None:
@@ -340,7 +352,7 @@ class _Sheets:
         focus = focus_box(signal, inside)
         here = Box(view.top - box.top, view.left - box.left, view.height, view.width)
         tiles = self._tiles.setdefault(hit.channel, {name: [None] * self._atlas.k for name in _KINDS})
-        tiles["projections"][hit.rank] = _reduced(crop(drawn.picture, here))
+        tiles["projections"][hit.rank] = self._tile(signal, drawn.picture, here)
         tiles["patches"][hit.rank] = _reduced(crop(shown, view))
         if focus is None:
             close_by, close_up = here, view
@@ -348,7 +360,7 @@ class _Sheets:
             self._boxes["focus"][hit.channel, hit.rank] = _moved(focus, box.top, box.left)
             close_by = square_round(focus, here)
             close_up = _moved(close_by, box.top, box.left)
-        tiles["focus"][hit.rank] = _reduced(crop(drawn.picture, close_by))
+        tiles["focus"][hit.rank] = self._tile(signal, drawn.picture, close_by)
         tiles["focus-patches"][hit.rank] = _reduced(crop(shown, close_up))
         self._boxes["field"][hit.channel, hit.rank] = field
         self._boxes["reach"][hit.channel, hit.rank] = reach
@@ -361,6 +373,12 @@ class _Sheets:
         """Write the boxes, once every hit was added."""
         arrays = {**self._boxes, "scale": self._scales}
         write_file(self._atlas.path / boxes_file(self.record.slug), save(arrays))
+
+    def _tile(self, signal: NDArray[np.float32], drawn: Picture, box: Box) -> Picture:
+        """A box of a signal as a tile: of its picture, or, where that is too large, of the signal made smaller."""
+        if max(box.height, box.width) <= CELL:
+            return crop(drawn, box)
+        return signal_to_picture(reduced(signal, box), self._order).picture
 
     def _write(self, channel: int, tiles: dict[str, list[Picture | None]]) -> None:
         concentrated = (self._boxes["focus"][channel, :, 2] > 0).any()

@@ -114,6 +114,23 @@ def crop(picture: Picture, box: Box, fill: int = GREY) -> Picture:
     return cut
 
 
+def reduced(signal: Signal, box: Box, side: int = CELL) -> Signal:
+    """The part of a signal in a box, zero where the box leaves it, averaged down until the longer side has `side`.
+
+    Signals are averaged before they are drawn: thin lines, of which pictures keep a pale grey, are scaled anew.
+    """
+    rows, columns = _inside(box, signal.shape[1:])
+    whole = np.zeros((len(signal), box.height, box.width), dtype=np.float32)
+    there = signal[:, rows, columns]
+    top, left = max(-box.top, 0), max(-box.left, 0)
+    whole[:, top : top + there.shape[1], left : left + there.shape[2]] = there
+    longer = max(box.height, box.width)
+    if longer <= side:
+        return whole
+    size = (max(round(box.width * side / longer), 1), max(round(box.height * side / longer), 1))
+    return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in whole])
+
+
 def view_box(field: Box, height: int, width: int) -> Box:
     """What to show of a field: the field, or the whole picture along an axis where the field is no shorter.
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 import pixelward as pw
 from pixelward.core import rules
+from pixelward.core.descent import project_hits
 from pixelward.core.layers import Layer, layers, observe
 from pixelward.core.path import path
-from pixelward.core.project import Unit, project_hits, project_units, walk
+from pixelward.core.project import Unit, project_units, walk
 from pixelward.core.trace import Pass, Target, Trace, trace
 from zoo.measures import (
     Place,

@@ -25,7 +25,7 @@ from pixelward.core.findings import (
     Report,
 )
 from pixelward.core.layers import Survey
-from pixelward.core.path import Crossing, Judge, Met, Refusal, judge, meetings, reaches
+from pixelward.core.path import Crossing, Judge, Met, Refusal, in_front, judge, meetings, reaches
 from pixelward.core.plan import Plan, Step
 from pixelward.core.remedies import ATTENTION, WEIGHTS, family
 from pixelward.core.rules import DECONVNET, RuleSet, needs_node, resolve
@@ -145,13 +145,15 @@ def _layer(survey: Survey, edge: Edge, judged: Judge, size: tuple[int, int]) -> 
     crossed = [each for each in met if isinstance(each, Crossing)]
     boxes = reaches(survey.plan, number, crossed)
     whole = _why_whole(crossed, boxes, layer.shape, size)
+    if whole is None and not in_front(survey.plan, number, crossed):
+        whole = "the pictures are not in front"
     return replace(row, reach=boxes.get(0, WHOLE), windows=whole is None, whole=whole), ()
 
 
 def _why_whole(
     crossed: Sequence[Crossing], boxes: Mapping[int, Extent], shape: tuple[int, ...], size: tuple[int, int]
 ) -> str | None:
-    """Why units go down on the whole picture, not in windows (`project_hits`), or None."""
+    """Why units go down on the whole picture, not in windows (`Descent`), or None."""
     if len(shape) == 1:
         return "a vector"
     calling = next((crossing.step for crossing in crossed if needs_node(crossing.step, crossing.rule)), None)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
-from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
+from pixelward.core.path import Crossing, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
 from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, resolve
-from pixelward.core.trace import Target, trace
-from pixelward.core.windows import cut, of_pictures
+from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError
 
 Visitor = Callable[[Step, Tensor, Sequence[Tensor | None]], None]
@@ -89,7 +88,7 @@ def _checked(below: Sequence[Tensor | None], step: Step) -> list[Tensor | None]:
     return [*below, *[None] * missing]
 
 
-def _follow_all(
+def follow_all(
     plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None
 ) -> Tensor:
     """Like `follow`, for many signals in a plan of one picture, also where its axis does not stay in front."""
@@ -151,7 +150,7 @@ def project_units(
         signal[(row, *index[1:])] = seeds[row]
     crossed = path(traced.plan, target.value, table)
     with torch.no_grad():
-        down = _follow_all(traced.plan, crossed, target.value, target.laid_out(signal), visit)
+        down = follow_all(traced.plan, crossed, target.value, target.laid_out(signal), visit)
     field = field_of(traced.plan, target.value)
     reach = reaches(traced.plan, target.value, crossed).get(0, Extent(None, None))
     size = (pictures.shape[2], pictures.shape[3])
@@ -166,88 +165,6 @@ def project_units(
         )
         for row, (unit, index) in enumerate(zip(units, chosen, strict=True))
     ]
-
-
-def project_hits(
-    plan: Plan,
-    target: Target,
-    channels: Tensor,
-    positions: Tensor,
-    pictures: Tensor,
-    rules: RuleSet = DECONVNET,
-    seeds: Tensor | None = None,
-) -> tuple[Tensor, list[Box]]:
-    """Project n hits of a traced layer at once, each in the window that its signal can reach.
-
-    channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns the
-    signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is as
-    large, and where the axis of the pictures is not the first. A plan that was traced of several pictures must call no
-    nodes (`calls_nodes`); a recorder's knows itself which serve all.
-    """
-    if target.unclear is not None:
-        raise target.unclear
-    height, width = plan.values[0].shape[2:]
-    activations = target.activations
-    channels, positions, pictures = (t.to(activations.device) for t in (channels, positions, pictures))
-    place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
-    seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
-    rows = torch.arange(len(channels), device=activations.device)
-    crossed = path(plan, target.value, rules)
-    boxes = _windows(plan, target.value, crossed)
-    front = in_front(plan, target.value, crossed)
-    with torch.no_grad():
-        if boxes is not None:
-            windows = cut(plan, crossed, boxes, pictures, positions)
-            signal = activations.new_zeros(len(channels), activations.shape[1], 1, 1)
-            signal[rows, channels, 0, 0] = seeds
-            down = follow(windows, _along(crossed, windows), target.value, target.laid_out(signal))
-            return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
-        if len(activations) > 1 and calls_nodes(crossed):
-            raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
-        signal = activations.new_zeros(len(channels), *activations.shape[1:])
-        signal[(rows, *place)] = seeds
-        signal = target.laid_out(signal)
-        # Where the pictures do not stay in front, hits cannot go down side by side.
-        together = [slice(None)] if front else [slice(row, row + 1) for row in range(len(channels))]
-        parts = []
-        for some in together:
-            own = of_pictures(plan, crossed, pictures[some])
-            parts.append(_follow_all(own, _along(crossed, own), target.value, signal[some]))
-        down = torch.cat(parts)
-        return down, [Box(0, 0, height, width)] * len(channels)
-
-
-def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent] | None:
-    """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
-    boxes = reaches(plan, value, crossed)
-    if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
-        return None
-    if not in_front(plan, value, crossed):
-        return None
-    height, width = plan.values[0].shape[2:]
-    first = boxes[0].box((0, 0), (height, width))
-    return boxes if first.height * first.width < height * width else None
-
-
-def largest_signal(plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> int:
-    """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
-    crossed = path(plan, target.value, rules)
-    boxes = _windows(plan, target.value, crossed)
-    met = {target.value, *(number for crossing in crossed for number in crossing.step.inputs if number is not None)}
-    sizes = []
-    for number in met:
-        value = plan.values[number]
-        shape = dict(enumerate(value.shape[1:], 1))
-        if boxes is not None and number in boxes and value.axes is not None:
-            size = boxes[number].box((0, 0), (0, 0))[2:]
-            shape.update(zip(value.axes, size, strict=True))
-        sizes.append(math.prod(shape.values()))
-    return max(sizes)
-
-
-def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:
-    """The same path along the steps of a plan that was made for it."""
-    return [replace(crossing, step=step) for crossing, step in zip(crossed, plan.steps, strict=True)]
 
 
 def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pixelward.core.descent import Descent
 from pixelward.core.fields import Box
 from pixelward.core.memory import at_once, taken
 from pixelward.core.plan import Plan
-from pixelward.core.project import largest_signal, project_hits
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, RuleSet
 from pixelward.core.trace import Target, trace
@@ -66,6 +66,7 @@ class Projector:
         self._recorder: Recorder | None = None
         self._shape: torch.Size | None = None  # of the pictures that it serves
         self._pictures = PICTURES
+        self._descents: dict[str, Descent] = {}
         self._hits: dict[str, int] = {}  # that go down at once, by layer
 
     def project(self, pictures: Tensor, hits: Mapping[str, Chosen]) -> Iterator[Sent]:
@@ -75,7 +76,7 @@ class Projector:
             return
         traced = None
         if self._recorder is None or self._shape != pictures.shape[1:]:
-            self._shape, self._hits = pictures.shape[1:], {}
+            self._shape, self._hits, self._descents = pictures.shape[1:], {}, {}
             traced = min(int(chosen.pictures.min()) for chosen in asked.values())
             self._recorder = self._begun(pictures[traced : traced + 1])
         for start in range(0, len(pictures), self._pictures):
@@ -87,7 +88,9 @@ class Projector:
                 continue
             plan, targets = self._plan(self._recorder, pictures[start:stop])
             known = None if traced is None else traced - start
-            for sent in self._down(plan, targets, own, 0 if self._recorder.needs_all else known):
+            if self._recorder.needs_all:  # each picture has a plan of its own
+                known, self._descents = 0, {}
+            for sent in self._down(plan, targets, own, known):
                 yield sent._replace(rows=rows[sent.address][sent.rows])
 
     def _begun(self, picture: Tensor) -> Recorder:
@@ -112,20 +115,21 @@ class Projector:
         """traced: the number of the picture whose activations `targets` holds, or None."""
         for address, chosen in hits.items():
             target = targets[address]
+            if address not in self._descents:
+                self._descents[address] = Descent(plan, target, self._table)
+            descent = self._descents[address]
             values = _held(target, chosen, traced)
-            for rows in _pieces(len(chosen.channels), self._most(plan, target, address, chosen)):
-                part = chosen.part(rows)
-                signals, boxes = project_hits(plan, target, *part[:3], self._table, part.values)
+            for rows in _pieces(len(chosen.channels), self._most(plan, descent, address, chosen)):
+                signals, boxes = descent.project(plan, *chosen.part(rows))
                 yield Sent(address, torch.arange(rows.start, rows.stop), signals.float().cpu(), boxes, values[rows])
 
-    def _most(self, plan: Plan, target: Target, address: str, chosen: Chosen) -> int:
+    def _most(self, plan: Plan, descent: Descent, address: str, chosen: Chosen) -> int:
         """How many hits of a layer go down at once."""
         if address not in self._hits:
-            most = at_once(NUMBERS, largest_signal(plan, target, self._table), MOST)
+            most = at_once(NUMBERS, descent.largest, MOST)
             if self._half is not None:
                 one = chosen.part(slice(0, 1))
-                run = lambda: project_hits(plan, target, *one[:3], self._table, one.values)  # noqa: E731
-                most = at_once(self._half, taken(run, target.activations.device), most)
+                most = at_once(self._half, taken(lambda: descent.project(plan, *one), descent.device), most)
             self._hits[address] = most
         return self._hits[address]
 

@@ -62,8 +62,8 @@ def index_page(
 ) -> IndexPage:
     """The first page.
 
-    credits: lines that name whose pictures these are. operations: what `pixelward.check` found of the network, which
-    only someone who has it can know. compared: whether the site has pages of another atlas beside this one.
+    credits: lines that name whose pictures these are. operations: what `pixelward.check` finds of the network;
+    None for what it found when the atlas was drawn. compared: whether the site has pages of another atlas beside it.
     """
     entries, examples = [], []
     for record in atlas.layers:
@@ -71,6 +71,8 @@ def index_page(
         channels = example_channels(atlas.units(record), EXAMPLES) if entries[-1].drawn else []
         examples.append(gather.unit_entries(atlas, record, channels))
     drawings = atlas.drawings
+    if operations is None and drawings is not None:
+        operations = drawings.operations
     return IndexPage(
         path=links.INDEX,
         network=atlas.network["model"],
@@ -94,7 +96,7 @@ def index_page(
 
 
 def layer_page(atlas: Atlas, record: LayerRecord, *, compared: bool = False) -> LayerPage:
-    """The page of a layer. compared: whether the site has pages of another atlas beside this one."""
+    """The page of a layer. compared: whether the site has pages of another atlas beside it."""
     every = gather.unit_entries(atlas, record, range(record.channels))
     before, after = (
         gather.layer_entry(atlas, atlas.layers[at]) if 0 <= at < len(atlas.layers) else None

@@ -1,0 +1,133 @@
+"""The way down of a layer's hits, worked out once: in windows where their reach has a bound, else on whole pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pixelward.core.fields import Box, Extent
+from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
+from pixelward.core.plan import Plan
+from pixelward.core.project import follow, follow_all
+from pixelward.core.rules import DECONVNET, RuleSet
+from pixelward.core.trace import Target
+from pixelward.core.windows import cut, of_pictures
+
+
+class Descent:
+    """How hits of a traced layer go down by a table of rules, in its plan and in all that a recorder makes of that."""
+
+    def __init__(self, plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> None:
+        """Raises PixelwardError for a step without a rule, and for a layer whose units cannot be told."""
+        if target.unclear is not None:
+            raise target.unclear
+        self._target, self.device = target, target.activations.device
+        crossed = path(plan, target.value, rules)
+        self._boxes = _windows(plan, target.value, crossed)
+        self._front = in_front(plan, target.value, crossed)
+        # By the numbers of the steps, so that what these recorded of one batch is not kept.
+        numbers = {id(step): number for number, step in enumerate(plan.steps)}
+        self._way = [(numbers[id(crossing.step)], crossing.rule, crossing.sent) for crossing in crossed]
+        self.largest = _largest(plan, target.value, crossed, self._boxes)
+
+    def project(
+        self, plan: Plan, channels: Tensor, positions: Tensor, pictures: Tensor, seeds: Tensor | None = None
+    ) -> tuple[Tensor, list[Box]]:
+        """Project n hits at once, each in the window that its signal can reach.
+
+        channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns
+        the signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is
+        as large, and where the axis of the pictures is not the first. A plan that was traced of several pictures must
+        call no nodes (`calls_nodes`); a recorder's knows itself which serve all.
+        """
+        activations = self._target.activations
+        channels, positions, pictures = (t.to(self.device) for t in (channels, positions, pictures))
+        place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
+        seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
+        crossed = [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
+        with torch.no_grad():
+            if self._boxes is not None:
+                return self._in_windows(plan, crossed, self._boxes, channels, positions, pictures, seeds)
+            return self._in_pictures(plan, crossed, place, pictures, seeds)
+
+    def _in_windows(
+        self,
+        plan: Plan,
+        crossed: Sequence[Crossing],
+        boxes: Mapping[int, Extent],
+        channels: Tensor,
+        positions: Tensor,
+        pictures: Tensor,
+        seeds: Tensor,
+    ) -> tuple[Tensor, list[Box]]:
+        windows = cut(plan, crossed, boxes, pictures, positions)
+        signal = seeds.new_zeros(len(channels), self._target.activations.shape[1], 1, 1)
+        signal[torch.arange(len(channels), device=seeds.device), channels, 0, 0] = seeds
+        down = follow(windows, _along(crossed, windows), self._target.value, self._target.laid_out(signal))
+        height, width = plan.values[0].shape[2:]
+        return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
+
+    def _in_pictures(
+        self, plan: Plan, crossed: Sequence[Crossing], place: Sequence[Tensor], pictures: Tensor, seeds: Tensor
+    ) -> tuple[Tensor, list[Box]]:
+        activations = self._target.activations
+        if len(activations) > 1 and calls_nodes(crossed):
+            raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
+        signal = seeds.new_zeros(len(seeds), *activations.shape[1:])
+        signal[(torch.arange(len(seeds), device=seeds.device), *place)] = seeds
+        signal = self._target.laid_out(signal)
+        # Where the pictures do not stay in front, hits cannot go down side by side.
+        together = [slice(None)] if self._front else [slice(row, row + 1) for row in range(len(seeds))]
+        parts = []
+        for some in together:
+            own = of_pictures(plan, crossed, pictures[some])
+            parts.append(follow_all(own, _along(crossed, own), self._target.value, signal[some]))
+        height, width = plan.values[0].shape[2:]
+        return torch.cat(parts), [Box(0, 0, height, width)] * len(seeds)
+
+
+def project_hits(
+    plan: Plan,
+    target: Target,
+    channels: Tensor,
+    positions: Tensor,
+    pictures: Tensor,
+    rules: RuleSet = DECONVNET,
+    seeds: Tensor | None = None,
+) -> tuple[Tensor, list[Box]]:
+    """Project n hits of a traced layer once; see `Descent`."""
+    return Descent(plan, target, rules).project(plan, channels, positions, pictures, seeds)
+
+
+def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent] | None:
+    """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
+    boxes = reaches(plan, value, crossed)
+    if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
+        return None
+    if not in_front(plan, value, crossed):
+        return None
+    height, width = plan.values[0].shape[2:]
+    first = boxes[0].box((0, 0), (height, width))
+    return boxes if first.height * first.width < height * width else None
+
+
+def _largest(plan: Plan, value: int, crossed: Sequence[Crossing], boxes: Mapping[int, Extent] | None) -> int:
+    """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
+    below = (number for crossing in crossed for number in crossing.step.inputs if number is not None)
+    sizes = []
+    for number in {value, *below}:
+        met = plan.values[number]
+        shape = dict(enumerate(met.shape[1:], 1))
+        if boxes is not None and number in boxes and met.axes is not None:
+            shape.update(zip(met.axes, boxes[number].box((0, 0), (0, 0))[2:], strict=True))
+        sizes.append(math.prod(shape.values()))
+    return max(sizes)
+
+
+def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:
+    """The same path along the steps of a plan that was made for it."""
+    return [replace(crossing, step=step) for crossing, step in zip(crossed, plan.steps, strict=True)]
