@@ -79,7 +79,8 @@ def _rows(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings,
             ours, base = median(name, key), median("base", key)
             if ours is None or base is None:
                 continue
-            each = [part[what][key] / start[what][key] for part, start in zip(found[name], found["base"], strict=True)]
+            pairs = zip(found[name], found["base"], strict=True)
+            each = [part[what][key] / start[what][key] for part, start in pairs if what in part and what in start]
             rows.append(
                 Row(
                     name=f"growth-{what}-{name}-{'time' if key == 'seconds' else 'memory'}",
