@@ -94,7 +94,9 @@
     }
     viewfinder.hidden = false;
     camera.hidden = true;
+    byId("shoot").disabled = true; // until there is a picture to take
     await video.play();
+    byId("shoot").disabled = false;
     byId("shoot").focus();
   });
   byId("stop").addEventListener("click", turnOff);
