@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 from torch import nn
 
 import pixelward as pw
 from pixelward.core.fields import Box
-from pixelward.folder import boxes_file, sheet_file, thumb_file
+from pixelward.folder import boxes_file, sheet_file, thumb_file, units_file
 from pixelward.pictures import GAP, cell_size, crop, fit, signal_to_picture, view_box
 from pixelward.projection import project
 
@@ -98,6 +98,20 @@ def test_boxes_scales_and_thumbs_are_written_for_every_hit(drawn):
     for id in atlas.hit_pictures():
         assert Image.open(atlas.path / thumb_file(id)).size == (SIZE, SIZE)
     assert atlas.verify() == []
+
+
+def test_hits_that_the_scan_did_not_write_are_not_drawn(tmp_path, pictures):
+    """Also of pictures whose values the network does not tell again."""
+    net = network()
+    atlas = pw.scan(net, pictures, tmp_path / "atlas", k=2)
+    record = atlas.layers[-1]
+    file = atlas.path / units_file(record.slug)
+    arrays = load_file(file)
+    arrays["value"][:, 1] *= 1.5
+    file.write_bytes(save(arrays))
+    with pytest.raises(pw.PixelwardError, match=f"whose {units_file(record.slug)} cannot be read"):
+        pw.draw(pw.open(atlas.path), net)
+    assert not (atlas.path / "drawings").exists()
 
 
 def test_the_same_command_again_has_nothing_to_do_and_more_layers_are_added(tmp_path, pictures):

@@ -131,3 +131,9 @@ def test_the_walk_shows_every_unpool_rectify_and_filter_and_ends_at_the_pixels(n
     titles = [step.title for step in seen["steps"]]
     assert titles == ["seed", "rectify", "filter", "unpool", "rectify", "filter"]
     assert np.array_equal(seen["steps"][-1].signal, one.signal.numpy())
+
+
+def test_a_signal_is_its_own_and_can_be_viewed(net, photo):
+    found = pw.project(net, photo, layer="3:relu", channel=2)
+    assert found.signal.is_contiguous()
+    assert found.signal.untyped_storage().nbytes() == found.signal.nbytes

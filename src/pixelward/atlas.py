@@ -302,6 +302,12 @@ class Atlas:
         thumbs = sha256_of(self.path / "thumbs" / MANIFEST)
         write_json(self.path / DRAWINGS, how | {"layers": hashes, "thumbs": thumbs})
 
+    def refuse_other_hits(self, record: LayerRecord) -> None:
+        """Raises PixelwardError unless the hits of a layer are, byte for byte, those that the scan wrote."""
+        file = units_file(record.slug)
+        if any(differing(self.path, {file: self._record["files"][file]})):
+            raise damaged(self.path, file)
+
     def verify(self) -> list[str]:
         """Every file that is missing or whose content is not what was written, one line each; empty if all is well."""
         wrong = [*differing(self.path, self._record["files"])]

@@ -1,9 +1,9 @@
 """Atlas + network + pictures -> drawings: the projections and patches of every hit, as sheets.
 
 Each picture runs through the network once at most for a group of layers, only as far as its hits need it, and all hits
-that chose it go down together, each in its own window. Files are held to the hashes of the scan, and values to the
-scan's where the network runs as far (for the first picture of a group, at least), so that no drawing shows another
-picture than was scanned.
+that chose it go down together, each in its own window. Pictures and hits are held to the hashes of the scan, and values
+to the scan's where the network runs as far (for the first picture of a group, at least), so that no drawing shows
+another picture than was scanned.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def draw(
                     next_step=error.next_step,
                 ) from error
             note(without(list(refused), len(refused) + len(wanted) + len(done), error.given))
+    for record in wanted:  # the network tells few values again: the others start down as the scan wrote them
+        atlas.refuse_other_hits(record)
     if wanted or not done:
         gallery = Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())

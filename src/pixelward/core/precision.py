@@ -1,9 +1,9 @@
-"""Whole numbers of float32 on GPUs, which else round those of convolutions to ten bits of digits."""
+"""Whole numbers of float32: no TF32 on GPUs, which rounds to ten bits of digits, and none of the caller's autocast."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -16,10 +16,18 @@ def has_gpu() -> bool:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Without TF32 meanwhile; afterwards as it was. Does nothing where there is no GPU of CUDA."""
-    if not has_gpu():
+    """Without autocast and TF32 meanwhile; afterwards as it was. What a network turns on in its own forward stays."""
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if has_gpu():
+            stack.enter_context(_without_tf32())
         yield
-        return
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
     # Of torch's two ways to say it only this one: read after the other was used, `allow_tf32` raises.
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     settings: list[Any] = [cuda.matmul, cudnn.conv, cudnn.rnn]  # type: ignore[attr-defined]

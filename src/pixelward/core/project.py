@@ -156,7 +156,7 @@ def project_units(
     size = (pictures.shape[2], pictures.shape[3])
     return [
         Projected(
-            signal=down[row],
+            signal=down[row].clone(memory_format=torch.contiguous_format),  # keeps none of the others alive
             value=float(seeds[row]),
             channel=unit.channel,
             position=tuple(index[2:]),

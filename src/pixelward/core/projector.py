@@ -53,7 +53,7 @@ class Sent(NamedTuple):
 
 
 class Projector:
-    """Projects hits of the layers at some addresses, by one table of rules.
+    """Projects hits of the layers at some addresses, by one table of rules, while the weights stay as they are.
 
     memory: bytes that the tensors may take in all; None for sizes that suit the caches of a processor.
     """
@@ -96,9 +96,8 @@ class Projector:
     def _begun(self, picture: Tensor) -> Recorder:
         """A recorder that has seen its first picture, and how many may be recorded at once."""
         recorder = Recorder(self._net, self._addresses, self._table, picture)
-        if recorder.needs_all:
-            self._pictures = 1
-        elif self._half is not None:
+        self._pictures = 1 if recorder.needs_all else PICTURES
+        if not recorder.needs_all and self._half is not None:
             one = taken(lambda: recorder.plan(picture), picture.device)
             self._pictures = at_once(self._half, one, PICTURES)
         return recorder

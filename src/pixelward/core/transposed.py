@@ -92,7 +92,7 @@ def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
 
 
 def _from_few_places(signal: Tensor, step: Step) -> Tensor:
-    """Likewise, with the channels last."""
+    """One product of all places with all weights, put where each place of the kernel goes, the channels last."""
     weight, geometry = _of(step)
     (down, right), (height, width) = geometry.stride, geometry.kernel
     number, out, rows, columns = signal.shape
