@@ -322,14 +322,17 @@ def test_what_lies_outside_a_field_is_shaded_inside_the_picture_only(box, path):
 
 
 def test_how_operations_are_crossed_is_told_where_it_is_known_and_left_out_elsewhere(
-    atlas: Atlas, parsed: dict[str, Tags]
+    atlas: Atlas, parsed: dict[str, Tags], monkeypatch: pytest.MonkeyPatch
 ):
     assert "crosses each operation" not in parsed["index.html"].words
     found = (
         Operation("relu", "rectify", PAPER, 5, "features.<1>"),
         Operation("softmax", "softmax", REFUSED, 1, "", "it mixes", "write a rule"),
     )
-    page = content.index_page(atlas, operations=found)
+    drawings = atlas.drawings
+    assert drawings is not None
+    monkeypatch.setattr(Atlas, "drawings", replace(drawings, operations=found))
+    page = content.index_page(atlas)
     tags = Tags(pages.html(page))
     words = " ".join(tags.words.split())
     assert "ReLU paper's rule 5 features.<1>" in words

@@ -92,7 +92,7 @@ def scan(
     are; what is left out is told to `note` in one line. tiles: (size, stride) cuts each picture
     into overlapping tiles at several scales, in pixels. batch: pictures at once. memory: bytes that the process may
     take (of a GPU's memory where the network runs on one), which may make the batch smaller. device: where the network
-    runs; None for where it is. model: how the atlas shall name the network.
+    runs; None for where it is. model: how the atlas shall name the network; its class if "".
     report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
     there was nothing left to do.
 
@@ -119,7 +119,7 @@ def scan(
         Path(atlas),
         {
             "version": VERSION,
-            "network": {"model": model, "sha256": fingerprint(net)},
+            "network": {"model": model or type(unwrapped(net)).__name__, "sha256": fingerprint(net)},
             "preprocessing": preprocess.to_dict(),
             "rules": RULES,
             "k": k,

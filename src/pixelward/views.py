@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -100,6 +100,9 @@ class LayerView:
 
     def __len__(self) -> int:
         return self.record.channels
+
+    def __iter__(self) -> Iterator[Unit]:
+        return (self[channel] for channel in range(len(self)))
 
     def __getitem__(self, channel: int) -> Unit:
         if not 0 <= channel < self.record.channels:

@@ -53,17 +53,10 @@ __all__ = [
 ]
 
 
-def index_page(
-    atlas: Atlas,
-    credits: Sequence[str] = (),
-    operations: Sequence[Operation] | None = None,
-    *,
-    compared: bool = False,
-) -> IndexPage:
+def index_page(atlas: Atlas, credits: Sequence[str] = (), *, compared: bool = False) -> IndexPage:
     """The first page.
 
-    credits: lines that name whose pictures these are. operations: what `pixelward.check` finds of the network;
-    None for what it found when the atlas was drawn. compared: whether the site has pages of another atlas beside it.
+    credits: lines that name whose pictures these are. compared: whether the site has pages of another atlas beside it.
     """
     entries, examples = [], []
     for record in atlas.layers:
@@ -71,8 +64,7 @@ def index_page(
         channels = example_channels(atlas.units(record), EXAMPLES) if entries[-1].drawn else []
         examples.append(gather.unit_entries(atlas, record, channels))
     drawings = atlas.drawings
-    if operations is None and drawings is not None:
-        operations = drawings.operations
+    operations = None if drawings is None else drawings.operations
     return IndexPage(
         path=links.INDEX,
         network=atlas.network["model"],

@@ -28,6 +28,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+LONGEST = 2000  # characters of an address; those of pages have some hundred at most
 PERMISSIONS = "permissions-policy"
 NONE = "camera=(), microphone=(), geolocation=(), display-capture=()"  # for all pages that ask for no other
 CAMERA = NONE.replace("camera=()", "camera=(self)")
@@ -105,6 +106,12 @@ class Guard:
                 allowed="the names that this server was told",
                 next_step="open the address that pixelward serve printed, or, if this name is yours, "
                 f"start it with --allow-host {name}",
+            )
+        if len(scope["path"]) > LONGEST:
+            return 404, PixelwardError(
+                given=f"an address of {len(scope['path'])} characters",
+                allowed=f"up to {LONGEST}",
+                next_step="begin at the first page",
             )
         if scope["method"] not in READING and not _same_origin(headers, hosts[0]):
             return 403, PixelwardError(

@@ -54,12 +54,23 @@ class Unreadable(Refusal):
 
     status = 503
 
+    @classmethod
+    def of(cls, error: PixelwardError) -> Unreadable:
+        return cls(given=error.given, allowed=error.allowed, next_step=error.next_step)
+
+
+class Unfinished(Refusal):
+    """A body that did not come, or not in time."""
+
+    status = 408
+    title = "The picture did not arrive"
+
 
 class OtherNetwork(Refusal):
-    """The atlas was scanned anew, with another network than the one at hand."""
+    """The atlas was scanned anew, and the network at hand does not fit it any more."""
 
     status = 503
-    title = "The atlas is of another network now"
+    title = "The atlas is of another scan now"
 
 
 class Impossible(Refusal):

@@ -183,7 +183,7 @@ def _mistaken(request: Request, error: Exception) -> Response:
 def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
     """For an atlas that vanished, is not finished or is damaged."""
     if isinstance(error, PixelwardError):
-        return Unreadable(given=error.given, allowed=error.allowed, next_step=error.next_step)
+        return Unreadable.of(error)
     return Unreadable(
         given=f"{site.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
         allowed="an atlas as it was written",

@@ -179,8 +179,7 @@ class _Edition:
     def _content(self, place: links.Place) -> Page:
         compared = self._other is not None
         if place.kind == "index":
-            operations = None if self._studio is None else self._studio.operations()
-            return index_page(self.atlas, read_credits(self.atlas), operations, compared=compared)
+            return index_page(self.atlas, read_credits(self.atlas), compared=compared)
         if place.kind == "picture":
             return picture_page(self.atlas, place.number)
         if place.kind == "compare":

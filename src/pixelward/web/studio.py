@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from pixelward.atlas import Atlas
-from pixelward.core.check import check
 from pixelward.core.layers import Layer, find_layers
 from pixelward.errors import PixelwardError
 from pixelward.scan import recognised
 from pixelward.web.worker import WAITING, Worker
-
-if TYPE_CHECKING:
-    from pixelward.core.findings import Operation
 
 T = TypeVar("T")
 
@@ -27,7 +24,8 @@ class Studio:
 
     def __init__(self, atlas: Atlas, net: nn.Module, waiting: int = WAITING) -> None:
         """net: in evaluation mode, the one that was scanned, else PixelwardError. waiting: jobs that may wait."""
-        self._sha256 = recognised(atlas, net)
+        recognised(atlas, net)
+        self._scan = _scan(atlas)
         self.net = net
         self.preprocess = atlas.preprocess
         self.size = atlas.size
@@ -35,8 +33,8 @@ class Studio:
         self._addresses = [record.address for record in atlas.layers]
         self._layers: dict[str, Layer] = {}
         self._worker = Worker(waiting)
-        # At once and beside the start, so that the first page has it, and the first picture a network that has run.
-        self._operations = self._worker.submit("", self._begin)
+        # At once and beside the start, so that the first picture finds a network that has run.
+        self._worker.submit("", self._begin)
 
     async def run(self, key: str, job: Callable[[], T]) -> T:
         """What `job` returns or raises, done in the worker's thread: what touches `net` goes through here.
@@ -59,21 +57,19 @@ class Studio:
         return self._layers[address]
 
     def holds(self, atlas: Atlas) -> bool:
-        """Whether the atlas is, still, one of this network."""
-        return bool(atlas.network["sha256"] == self._sha256)
-
-    def operations(self) -> tuple[Operation, ...] | None:
-        """How a signal crosses each operation of the network; None where it cannot be watched. Waits for the worker."""
-        return self._operations.result()
+        """Whether the atlas is, still, one of this network, preprocessing and choice of layers."""
+        return _scan(atlas) == self._scan
 
     def close(self) -> None:
         """Take no more jobs and wait for the one at work."""
         self._worker.close()
 
-    def _begin(self) -> tuple[Operation, ...] | None:
+    def _begin(self) -> None:
         Image.init()  # loads the readers of all formats
-        try:
+        with suppress(PixelwardError):
             self.layer(self._addresses[0])
-            return check(self.net, size=self.size, channels=len(self.preprocess.mean)).operations
-        except PixelwardError:
-            return None
+
+
+def _scan(atlas: Atlas) -> object:
+    """All of a scan that the studio goes by."""
+    return atlas.network["sha256"], atlas.preprocessing, atlas.size, [record.address for record in atlas.layers]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -13,23 +12,25 @@ from pixelward.atlas import Atlas, LayerRecord
 from pixelward.details import Details, read_details
 from pixelward.errors import PixelwardError
 from pixelward.examine import Asked, examine, has_hit, picture_of
-from pixelward.folder import details_file
+from pixelward.folder import damaged, details_file
 from pixelward.web import links, pages
 from pixelward.web.content import details_page
 from pixelward.web.live.routes import Desk
 from pixelward.web.live.samples import gallery
-from pixelward.web.refusals import Impossible, Moved, Refusal
+from pixelward.web.live.uploads import Kept
+from pixelward.web.refusals import Impossible, Moved, Refusal, Unreadable
 from pixelward.web.site import MEDIA
 from pixelward.web.studio import Studio
 
 KEPT = 64  # hits whose details are kept, some hundred kilobytes each
 
 Told = tuple[Details, bytes]
+Made = Kept[tuple[Atlas, int, int, int], Told]
 
 
 def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
     """The routes. atlas: gives the atlas as it is now. What was drawn ahead is read, all else made in the worker."""
-    desk, routes, made = Desk(studio, atlas), APIRouter(), _Made()
+    desk, routes, made = Desk(studio, atlas), APIRouter(), Made(KEPT)
 
     @routes.get("/layers/{slug}/{channel:int}.details-{hit:int}.{ending}")
     async def told(
@@ -41,9 +42,8 @@ def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
         try:
             found = _drawn(desk.atlas, record, channel, hit)
             if found is None:
-                found = await desk.run(
-                    request, "details", lambda studio, atlas: made.get(studio, atlas, record, channel, hit)
-                )
+                job = partial(_made, made, record=record, channel=channel, hit=hit)
+                found = await desk.run(request, "details", job)
         except Refusal:
             raise
         except PixelwardError as error:
@@ -57,35 +57,23 @@ def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
     return routes
 
 
-class _Made:
-    """The details that were asked for last."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Atlas, int, int, int], Told] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, studio: Studio, atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told:
-        """To be called in the worker: what waits there for the same hit finds it made."""
-        key = (atlas, record.number, channel, hit)
-        with self._lock:
-            found = self._kept.get(key)
-        if found is None:
-            try:
-                loaded = gallery(atlas).load(picture_of(atlas, record, channel, hit))
-            except (PixelwardError, OSError) as error:
-                raise Moved(
-                    given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",
-                    allowed="pictures that are still where they were scanned, unchanged",
-                    next_step="put it back, or draw this ahead, with --pictures WHERE: "
-                    f"pixelward draw {atlas.path.name} MODEL --detail {record.address}:{channel} --hit {hit}",
-                ) from error
-            found = examine(atlas, studio.net, loaded.pixels, record, channel, hit)
-        with self._lock:
-            self._kept[key] = found
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return found
+def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told:
+    """To be called in the worker: what waits there for the same hit finds it made."""
+    key = (atlas, record.number, channel, hit)
+    found = made.get(key)
+    if found is None:
+        try:
+            loaded = gallery(atlas).load(picture_of(atlas, record, channel, hit))
+        except (PixelwardError, OSError) as error:
+            raise Moved(
+                given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",
+                allowed="pictures that are still where they were scanned, unchanged",
+                next_step="put it back, or draw this ahead, with --pictures WHERE: "
+                f"pixelward draw {atlas.path.name} MODEL --detail {record.address}:{channel} --hit {hit}",
+            ) from error
+        found = examine(atlas, studio.net, loaded.pixels, record, channel, hit)
+        made.put(key, found)
+    return found
 
 
 def _is_there(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> bool:
@@ -105,8 +93,12 @@ def _other_spelling(request: Request, slug: str, channel: int, hit: int, ending:
 
 
 def _drawn(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told | None:
-    """What was drawn ahead."""
-    details = read_details(atlas, record, channel, hit)
-    if details is None:
-        return None
-    return details, (atlas.path / details_file(record.slug, channel, hit, "webp")).read_bytes()
+    """What was drawn ahead. Raises Unreadable where it is damaged."""
+    file = details_file(record.slug, channel, hit, "webp")
+    try:
+        details = read_details(atlas, record, channel, hit)
+        return None if details is None else (details, (atlas.path / file).read_bytes())
+    except PixelwardError as error:
+        raise Unreadable.of(error) from error
+    except OSError as error:
+        raise Unreadable.of(damaged(atlas.path, file)) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelward.pictures import CELL, GREY
+from pixelward.pictures import CELL, GREY, webp
 
 Maps = NDArray[np.floating]  # (C, h, w)
 SCALES = ("map", "layer")
@@ -73,6 +72,4 @@ def _reduced(levels: NDArray[np.uint8], cell: tuple[int, int]) -> NDArray[np.uin
 
 def exact(image: Image.Image) -> bytes:
     """An image as a WebP file that keeps every pixel."""
-    target = io.BytesIO()
-    image.save(target, "WEBP", lossless=True, quality=50, method=0)
-    return target.getvalue()
+    return webp(image, lossless=True, quality=50, effort=0)

@@ -41,12 +41,13 @@ class Desk:
 
     @property
     def atlas(self) -> Atlas:
-        """Raises OtherNetwork where the atlas was scanned anew with another one."""
+        """Raises OtherNetwork where the atlas was scanned anew, and otherwise."""
         atlas = self._atlas()
         if not self._studio.holds(atlas):
             raise OtherNetwork(
-                given="an atlas that was scanned with another network since the server was started",
-                allowed="the network that the server was started with",
+                given="an atlas that was scanned with another network, preparation or other layers since the server "
+                "was started",
+                allowed="the scan that the server was started with",
                 next_step="start it again, with the network that was scanned now",
             )
         return atlas

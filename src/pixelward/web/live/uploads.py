@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import threading
@@ -11,40 +12,42 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from PIL import Image
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from torch import Tensor
 
 from pixelward.data.images import About, Preprocess, about, decode, fit, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
-from pixelward.web.refusals import Gone, TooLarge
+from pixelward.web.refusals import Gone, TooLarge, Unfinished
 
 if TYPE_CHECKING:
     from pixelward.pictures import Picture
 
 BYTES = 20_000_000  # of a file
 PIXELS = 50_000_000  # of a picture: those of large cameras, and about as many bytes decoded as one may spare
+SECONDS = 60  # for a file to arrive: a phone's picture over a slow line
 KEPT = 16  # pictures, the last that were asked for; the network's input is small
 FILES = 24  # drawn for each
 
+K = TypeVar("K")
 T = TypeVar("T")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
-class Kept(Generic[T]):
+class Kept(Generic[K, T]):
     """The things that were asked for last, at most `most` of them. Safe to use from many threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._things: OrderedDict[str, T] = OrderedDict()
+        self._things: OrderedDict[K, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> T | None:
+    def get(self, key: K) -> T | None:
         with self._lock:
             if key in self._things:
                 self._things.move_to_end(key)
             return self._things.get(key)
 
-    def put(self, key: str, thing: T) -> None:
+    def put(self, key: K, thing: T) -> None:
         with self._lock:
             self._things[key] = thing
             self._things.move_to_end(key)
@@ -66,14 +69,14 @@ class Tried:
     width: int
     height: int
     notes: tuple[str, ...]
-    files: Kept[bytes] = field(default_factory=lambda: Kept(FILES))
+    files: Kept[str, bytes] = field(default_factory=lambda: Kept(FILES))
 
 
 class Pictures:
     """The pictures that are tried, each under a token that cannot be guessed."""
 
     def __init__(self, most: int = KEPT) -> None:
-        self._kept: Kept[Tried] = Kept(most)
+        self._kept: Kept[str, Tried] = Kept(most)
 
     def put(self, picture: Tried) -> str:
         """Keep a picture; its token."""
@@ -94,7 +97,20 @@ class Pictures:
 
 
 async def read(request: Request) -> bytes:
-    """The body of a request. Raises TooLarge as soon as it is known to have more than BYTES."""
+    """The body of a request. Raises TooLarge as soon as it is known to have more than BYTES, Unfinished where it takes
+    more than SECONDS or is broken off."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _read(request)
+    except (TimeoutError, ClientDisconnect) as error:
+        raise Unfinished(
+            given="a picture that did not arrive whole",
+            allowed=f"{SECONDS} seconds for a file",
+            next_step="send it again, or a smaller one",
+        ) from error
+
+
+async def _read(request: Request) -> bytes:
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > BYTES:
         raise _too_many_bytes(f"a file of {int(told):,} bytes")

@@ -1,0 +1,123 @@
+"""What the live part answers when the atlas below it changes or breaks, and when a visitor does not behave."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect, Request
+
+import pixelward as pw
+from live_atlas import PREPROCESS, live_atlas, network
+from pixelward.atlas import Atlas
+from pixelward.examine import draw_details
+from pixelward.folder import details_file
+from pixelward.web import links
+from pixelward.web.live import uploads
+from pixelward.web.refusals import Unfinished
+from pixelward.web.serve import app
+from tags import Tags
+
+HOME = "http://127.0.0.1"
+JSON = {"origin": HOME, "accept": "application/json"}
+
+
+@pytest.fixture
+def atlas(tmp_path: Path) -> Atlas:
+    return live_atlas(tmp_path)
+
+
+@pytest.fixture
+def served(atlas: Atlas) -> Iterator[TestClient]:
+    with TestClient(app(atlas.path, model=network()), base_url=HOME, raise_server_exceptions=False) as client:
+        yield client
+
+
+def scan_again(atlas: Atlas, **changed: Any) -> None:
+    """The same weights and pictures into the same folder."""
+    net = network()
+    net.preprocess = changed.pop("preprocess", PREPROCESS)
+    layers = changed.pop("layers", [record.address for record in atlas.layers])
+    shutil.rmtree(atlas.path)
+    pw.draw(pw.scan(net, atlas.path.parent / "pictures", atlas.path, layers=layers, k=4, model="tiny", note=print), net)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"preprocess": {**PREPROCESS, "mean": [0.1] * 3}}, {"layers": ["conv2"]}], ids=["preparation", "layers"]
+)
+def test_a_scan_that_the_server_does_not_know_gets_no_numbers(atlas: Atlas, served: TestClient, changed: Any):
+    first = served.post("/live/pictures/0", headers=JSON).json()
+    scan_again(atlas, **changed)
+    slug = pw.open(atlas.path).layers[0].slug
+    token = first["path"].split("/")[1]
+    for address in (links.LIVE, links.tried(token), links.maps(token, slug), links.tried_unit(token, slug, 0)):
+        answer = served.get(f"/{address}", headers={"accept": "application/json"})
+        assert answer.status_code == 503
+        assert answer.json()["next_step"] == "start it again, with the network that was scanned now"
+    assert served.post("/live/pictures/0", headers=JSON).status_code == 503
+    assert "live.html" not in served.get("/").text  # no page leads there
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as anew:
+        assert anew.post("/live/pictures/0", headers=JSON).status_code == 200
+
+
+def test_details_that_are_damaged_are_told_as_all_damage_is(atlas: Atlas, served: TestClient):
+    record = atlas.layer("conv2")
+    channel = next(number for number in range(record.channels) if atlas["conv2"][number].hits)
+    draw_details(atlas, network(), [f"conv2:{channel}"])
+    for ending in ("webp", "json"):
+        file = atlas.path / details_file(record.slug, channel, 1, ending)
+        whole = file.read_bytes()
+        file.write_bytes(whole[:20]) if ending == "json" else file.unlink()
+        for asked in ("html", "json", "webp"):
+            answer = served.get(f"/{links.details(record.slug, channel, 1, asked)}")
+            assert answer.status_code == 503, asked
+            assert "info ATLAS --verify" in answer.text
+        file.write_bytes(whole)
+    assert served.get(f"/{links.details(record.slug, channel, 1, 'html')}").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["live/pictures/{}", "layers/000-conv1-relu/0.details-{}.json", "live/x/y/{}.html"])
+def test_numbers_of_thousands_of_digits_are_no_address(served: TestClient, address: str):
+    method = "POST" if address.startswith("live/pictures") else "GET"
+    answer = served.request(method, f"/{address.format('1' * 5000)}", headers=JSON)
+    assert (answer.status_code, answer.json()["problem"]) == (404, "There is nothing here")
+
+
+def request(*messages: Any) -> Request:
+    """A request whose body comes in these messages, and then no more."""
+    left = list(messages)
+
+    async def receive() -> Any:
+        if not left:
+            await asyncio.Event().wait()
+        return left.pop(0)
+
+    return Request({"type": "http", "method": "POST", "headers": [], "path": "/"}, receive)
+
+
+def test_an_upload_that_stalls_or_breaks_off_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uploads, "SECONDS", 0.01)
+    part = {"type": "http.request", "body": b"12", "more_body": True}
+    with pytest.raises(Unfinished, match=r"allowed: 0\.01 seconds"):
+        asyncio.run(uploads.read(request(part)))
+    with pytest.raises(Unfinished) as broken:
+        asyncio.run(uploads.read(request(part, {"type": "http.disconnect"})))
+    assert isinstance(broken.value.__cause__, ClientDisconnect)
+    assert asyncio.run(uploads.read(request(part, {"type": "http.request", "body": b"3"}))) == b"123"
+
+
+def test_an_atlas_that_nobody_named_has_pages_with_a_name(tmp_path: Path, atlas: Atlas):
+    net = network()
+    plain = pw.scan(net, atlas.path.parent / "pictures", tmp_path / "plain", layers=["conv2"], note=print)
+    assert plain.network["model"] == "Sequential"
+    with TestClient(app(plain.path), base_url=HOME) as client:
+        tags = Tags(client.get("/").text)
+        assert "Sequential" in tags.words
+
+
+def test_units_of_a_layer_can_be_gone_through(atlas: Atlas):
+    units = list(atlas["conv2"])
+    assert [unit.channel for unit in units] == list(range(atlas.layer("conv2").channels))
