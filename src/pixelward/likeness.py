@@ -67,7 +67,7 @@ class Pairing:
         numbers: dict[object, int] = {}
         self._keys, here = [], []
         for atlas in (this, other):
-            rows = atlas.pictures(_hit_pictures(atlas))
+            rows = atlas.pictures(atlas.hit_pictures())
             keys = {id: numbers.setdefault(_identity(row, self.by_tiles), len(numbers)) for id, row in rows.items()}
             self._keys.append(_Lookup(keys))
             here.append(set(keys.values()))
@@ -203,12 +203,6 @@ class _Members:
         counts = self._counts[key]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(unit, counts), self.units[np.repeat(self._starts[key], counts) + within]
-
-
-def _hit_pictures(atlas: Atlas) -> list[int]:
-    every = [np.unique(atlas.units(record).picture) for record in atlas.layers]
-    ids = np.unique(np.concatenate(every)) if every else np.array([], np.int64)
-    return [int(id) for id in ids if id >= 0]
 
 
 def _identity(row: PictureRow, by_tiles: bool) -> object:

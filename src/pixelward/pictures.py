@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Signal = NDArray[np.floating]  # (C, H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
 Tile = tuple[int, int, int, int]  # left, top, width and height in a picture of several
+
+Number = TypeVar("Number", bound=np.generic)
+BOX = Image.Resampling.BOX
 
 GREY = 128  # a signal of zero, and whatever lies outside the picture
 CELL = 112  # about the side of a tile on a sheet, in pixels; see cell_size
@@ -104,7 +107,7 @@ def inks(signal: Signal) -> NDArray[np.uint8]:
     return drawn
 
 
-def crop(picture: Picture, box: Box, fill: int = GREY) -> Picture:
+def crop(picture: NDArray[Number], box: Box, fill: int = GREY) -> NDArray[Number]:
     """The pixels of a box that may leave the picture; what lies outside is `fill`. picture: (H, W) or (H, W, n)."""
     cut = np.full((box.height, box.width, *picture.shape[2:]), fill, dtype=picture.dtype)
     rows, columns = _inside(box, picture.shape)
@@ -119,16 +122,12 @@ def reduced(signal: Signal, box: Box, side: int = CELL) -> Signal:
 
     Signals are averaged before they are drawn: thin lines, of which pictures keep a pale grey, are scaled anew.
     """
-    rows, columns = _inside(box, signal.shape[1:])
-    whole = np.zeros((len(signal), box.height, box.width), dtype=np.float32)
-    there = signal[:, rows, columns]
-    top, left = max(-box.top, 0), max(-box.left, 0)
-    whole[:, top : top + there.shape[1], left : left + there.shape[2]] = there
+    whole = np.moveaxis(crop(np.moveaxis(signal, 0, -1), box, fill=0), -1, 0)
     longer = max(box.height, box.width)
     if longer <= side:
         return whole
     size = (max(round(box.width * side / longer), 1), max(round(box.height * side / longer), 1))
-    return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in whole])
+    return np.stack([np.asarray(Image.fromarray(one.astype(np.float32)).resize(size, BOX)) for one in whole])
 
 
 def view_box(field: Box, height: int, width: int) -> Box:
@@ -270,7 +269,7 @@ def fit(tile: Picture, side: int) -> Image.Image:
         return image.resize(size, Image.Resampling.LANCZOS)
     times = -(-side // longer)
     large = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
-    return large.resize(size, Image.Resampling.BOX)
+    return large.resize(size, BOX)
 
 
 def projection_webp(image: Image.Image) -> bytes:
@@ -283,15 +282,16 @@ def projection_webp(image: Image.Image) -> bytes:
     levels = np.asarray(image.convert("RGBA")).copy()
     colours = np.rint((levels[..., :3].astype(np.int16) - GREY) / LEVELS) * LEVELS + GREY
     levels[..., :3] = np.clip(colours, 0, 255)
-    return _webp(Image.fromarray(levels), lossless=True, quality=80, effort=0)
+    return webp(Image.fromarray(levels), lossless=True, quality=80, effort=0)
 
 
 def photo_webp(image: Image.Image) -> bytes:
     """A sheet of patches, or a photograph, as a WebP file: lossy, at a quality where nothing is seen to be missing."""
-    return _webp(image, lossless=False, quality=85, effort=4)
+    return webp(image, lossless=False, quality=85, effort=4)
 
 
-def _webp(image: Image.Image, *, lossless: bool, quality: int, effort: int) -> bytes:
+def webp(image: Image.Image, *, lossless: bool, quality: int, effort: int) -> bytes:
+    """An image as a WebP file."""
     target = io.BytesIO()
     image.save(target, "WEBP", lossless=lossless, quality=quality, method=effort)
     return target.getvalue()
