@@ -24,7 +24,7 @@ from pixelward.core import rules
 from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
 
-BATCHES = (1, 8, 32)
+BATCHES = (1, 8, 32, 128)
 NUMBERS = 40_000_000  # of a tensor that is timed, at most
 
 
