@@ -17,6 +17,7 @@ from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -53,6 +54,7 @@ _TRAINING: dict[type[nn.Module], Callable[[Any], bool]] = {
     _BatchNorm: lambda module: True,
     _InstanceNorm: lambda module: module.track_running_stats,  # without, it is the same in both modes
 }
+_TURNED = "turned"  # in the saved state: how pictures lay, so that a scan that goes on computes as it began
 _AHEAD = 2  # batches that may be decoded before the network wants them
 
 T = TypeVar("T")
@@ -164,10 +166,14 @@ def _fitting(memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[
     def once() -> None:
         observe(net, picture, layers, lambda number, maps: strongest[number].update(maps, ids))
 
-    once()  # what is set up at the first call is not of every picture
+    turned = laid_out(picture)
+    same = shows_the_same(net, picture, turned, layers)  # what is set up at the first call is not of every picture
+    compared = taken(lambda: shows_the_same(net, picture, turned, layers), like.device)
+    picture = turned if same else picture
+    once()
     waiting = (1 + _AHEAD) * picture.numel() * picture.element_size() if like.device.type == "cpu" else 0
     one = taken(once, like.device) + waiting
-    return at_once(left_of(memory, like.device, one, "a picture"), one, most)
+    return at_once(left_of(memory, like.device, max(one, compared), "a picture"), one, most)
 
 
 def fingerprint(net: nn.Module) -> str:
@@ -218,6 +224,8 @@ class _Run:
         state = draft.state()
         for number, each in enumerate(self.strongest if state else ()):
             each.load({name: torch.tensor(state[f"{number}/{name}"]) for name in each.state()})
+        if _TURNED in state:
+            self._may_turn = bool(state[_TURNED])
 
     def over(self, files: Iterable[File], preprocess: Preprocess) -> None:
         """Take all shards that are not finished; after each, save the state."""
@@ -242,6 +250,8 @@ class _Run:
                     self._through(waiting)
                 states = enumerate(each.state() for each in self.strongest)
                 arrays = {f"{n}/{name}": each.numpy() for n, state in states for name, each in state.items()}
+                if self._may_turn is not None:
+                    arrays[_TURNED] = np.array(self._may_turn)
                 self._draft.save(arrays, rows)
                 self._tell(done, len(waiting))
 

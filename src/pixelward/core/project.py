@@ -14,7 +14,7 @@ from pixelward.core.margins import with_margins
 from pixelward.core.path import Crossing, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
 from pixelward.core.precision import full_precision
-from pixelward.core.rules import DECONVNET, RuleSet, resolve
+from pixelward.core.rules import DECONVNET, RuleSet, leaves_signal, resolve
 from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError
 
@@ -44,7 +44,10 @@ def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tenso
         arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
         if all(part is None for part in arrived):
             continue
-        given = arrived if any(number is not None for number in step.outputs[1:]) else arrived[0]
+        several = arrived
+        if not leaves_signal(crossing.rule):  # other branches may hold it too
+            several = tuple(None if part is None else part.clone() for part in arrived)
+        given = several if any(number is not None for number in step.outputs[1:]) else several[0]
         below = _checked(crossing.rule(given, step), step)  # type: ignore[arg-type]
         if visit is not None:
             visit(step, next(part for part in arrived if part is not None), below)

@@ -281,6 +281,11 @@ def needs_node(step: Step, rule: Rule) -> bool:
     return needed is None or (bool(needed) and all(getattr(step, name) is None for name in needed))
 
 
+def leaves_signal(rule: Rule) -> bool:
+    """Whether a rule is known to leave the signal that it is given as it was; a user's own may change it in place."""
+    return rule in _NODELESS or rule in (autograd, guided) or isinstance(rule, KeepFixed)
+
+
 def sends_inside(rule: Rule) -> bool:
     """Whether a rule sends what lies on the map above to places of the map below only, none beside it."""
     return rule in _INSIDE
