@@ -12,9 +12,9 @@ from PIL import Image
 
 from pixelward.core.fields import Box
 
-PERIOD, LINE = 10, 3  # pixels, along a row: from line to line, and of a line
+PERIOD, LINE = 8, 2  # pixels, along a row: from line to line, and of a line
 COLOUR = 128  # of lines and of the ground between them
-ALPHA = (20, 92)  # of the ground, of a line
+ALPHA = (18, 88)  # of the ground, of a line
 
 
 def cleared(tile: NDArray[np.uint8], view: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
