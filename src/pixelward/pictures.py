@@ -220,8 +220,8 @@ def sheet(tiles: Sequence[Picture | None], cell: int, columns: int | None = None
     """Tiles side by side, in rows, each in a square cell; RGBA, transparent between the tiles.
 
     Without `columns`, as many as make a square. Small tiles are enlarged so that their pixels stay visible, large ones
-    reduced. A tile that is missing leaves an outlined, empty cell, and what is clear of one is hatched: grey would mean a
-    signal of zero.
+    reduced. A tile that is missing leaves an outlined, empty cell, and what is clear of one is hatched: grey would mean
+    a signal of zero.
     """
     columns = columns or columns_of(len(tiles))
     rows = -(-len(tiles) // columns)

@@ -245,9 +245,7 @@ def test_a_picture_that_is_not_kept_any_more_is_told(page: Any, mine: Path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_axe_finds_nothing_and_nothing_leaves_a_phone(
-    page: Any, mine: Path, tmp_path: Path, width: int, scheme: str
-):
+def test_axe_finds_nothing_and_nothing_leaves_a_phone(page: Any, mine: Path, tmp_path: Path, width: int, scheme: str):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     bad = tmp_path / "bad.png"

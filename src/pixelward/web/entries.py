@@ -315,7 +315,7 @@ class ComparePage:
 
 @dataclass(frozen=True)
 class UnitTile:
-    """A unit with its sheets. maximum: its strongest value, 0 for a dead one. pictures: of its hits, strongest first."""
+    """A unit with its sheets. maximum: its strongest value, 0 for a dead one. pictures: of its hits, in order."""
 
     address: str
     channel: int
