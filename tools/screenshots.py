@@ -117,17 +117,13 @@ def shots(atlas: Atlas, site: str, channel: int) -> list[Shot]:
         "layer": f"{links.layer(slug)}?sort=strength",
         "unit": links.unit(slug, channel),
     }
-    long = {
-        "details": f"{links.unit(slug, channel)}#way-1",
-        "compare": links.compare_layer(atlas.layer(COMPARED[-1]).slug),
-    }
-    desk, phone = ((1440, 1000), "light"), ((390, 844), "dark")
+    compare = links.compare_layer(atlas.layer(COMPARED[-1]).slug)
     return [
         Shot(f"page-{name}{ending}", f"{site}/{address}", *size, scheme)
-        for ending, (size, scheme), pages in (
-            ("", desk, addresses | long),
-            ("-phone", phone, addresses),
-            ("-dark", ((1440, 1000), "dark"), {"details": long["details"]}),
+        for ending, size, scheme, pages in (
+            ("", (1440, 1000), "light", addresses | {"compare": compare}),
+            ("", (1440, 1372), "light", {"details": f"{addresses['unit']}#way-1"}),
+            ("-phone", (390, 844), "dark", addresses),
         )
         for name, address in pages.items()
     ]
