@@ -15,6 +15,7 @@ from pixelward.core.fields import Box, Extent, Span
 from pixelward.details import Details, Likened, Stage, write_details
 from pixelward.draft import Draft
 from pixelward.folder import SHEETS, VERSION, kernel_file, sheet_file, thumb_file, write_file
+from pixelward.hatch import cleared
 from pixelward.pictures import (
     cell_size,
     columns_of,
@@ -172,11 +173,11 @@ def _draw(atlas: Atlas, specs: Sequence[Spec], pixels: Sequence[np.ndarray], siz
                 box = record.field.box(tuple(position.tolist()), (size, size))
                 view, photo = view_box(box, size, size), pixels[int(picture)]
                 shown = signal_to_picture(_signal(photo, box), "RGB", box).picture
-                tiles["projections"].append(crop(shown, view))
-                tiles["patches"].append(crop(photo, view))
+                tiles["projections"].append(part(shown, view))
+                tiles["patches"].append(part(photo, view))
                 close = Box(box.top + 4, box.left + 4, 20, 20)
-                tiles["focus"].append(crop(shown, close) if spec.field > 48 else None)
-                tiles["focus-patches"].append(crop(photo, close) if spec.field > 48 else None)
+                tiles["focus"].append(part(shown, close) if spec.field > 48 else None)
+                tiles["focus-patches"].append(part(photo, close) if spec.field > 48 else None)
             cell = cell_size(view.height, view.width)
             for kind in SHEETS:
                 encode = photo_webp if kind.endswith("patches") else projection_webp
@@ -195,6 +196,11 @@ def _draw(atlas: Atlas, specs: Sequence[Spec], pixels: Sequence[np.ndarray], siz
     for record, channel, hit in told(atlas):
         write_details(atlas, record, channel, *details_of(atlas, record, channel, hit))
     atlas.write_drawings(Drawings("deconvnet", "sum", "value", layers))
+
+
+def part(picture: np.ndarray, box: Box) -> np.ndarray:
+    """A box of a picture, clear where it leaves that."""
+    return cleared(crop(picture, box), box, picture.shape[:2])
 
 
 def told(atlas: Atlas) -> list[tuple[LayerRecord, int, int]]:

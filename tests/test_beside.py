@@ -20,7 +20,7 @@ from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.likeness import MOST, Pairing
 from pixelward.web import links, pages
-from pixelward.web.beside import compare_layer_page, compare_page
+from pixelward.web.beside import compare_layer_page, compare_page, told_apart
 from pixelward.web.export import MARKER, export
 from pixelward.web.serve import app
 from tags import Tags
@@ -303,3 +303,31 @@ def test_means_are_over_the_units_that_fired(pairing: Pairing):
     (first, *_) = compare_page(pairing).layers
     both = [(mine[0, c], theirs[0, c]) for c in range(6) if mine[0, c]]
     assert first.beside == pytest.approx(np.mean([len(one & two) / len(one | two) for one, two in both]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("/a/epoch-3", "/b/epoch-30", ("epoch-3", "epoch-30")),
+        ("/runs/one/atlas", "/runs/two/atlas", ("one/atlas", "two/atlas")),
+        ("/one/x/atlas", "/two/x/atlas", ("one/x/atlas", "two/x/atlas")),
+        ("/atlas", "/old/atlas", ("/atlas", "old/atlas")),
+        ("/a/atlas", "/a/atlas", ("first", "second")),
+    ],
+)
+def test_two_folders_are_told_apart_by_as_little_as_does(first: str, second: str, names: tuple[str, str]):
+    assert told_apart(Path(first), Path(second)) == names
+    assert told_apart(Path(second), Path(first)) == (names if first == second else names[::-1])
+
+
+def test_pictures_of_both_are_named_once_and_every_tile_has_its_own(pairing: Pairing, this: Atlas, other: Atlas):
+    record = this.layers[0]
+    page = compare_layer_page(pairing, record)
+    for each in page.units:
+        shown = [(this, each.unit, page.pictures)]
+        matches = [match for match in (each.beside, *each.nearest) if match]
+        shown += [(other, match.unit, page.pictures_of_other) for match in matches]
+        for atlas, unit, names in shown:
+            hits = atlas[unit.address][unit.channel].hits
+            assert unit.pictures == tuple(hit.picture for hit in hits)
+            assert [names[id] for id in unit.pictures] == [atlas.picture(id).title for id in unit.pictures]

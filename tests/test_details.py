@@ -36,7 +36,7 @@ def alive(atlas, name):
 
 
 def tile_of(atlas, record, channel, hit, tile):
-    image = Image.open(atlas.path / details_file(record.slug, channel, hit, "webp")).convert("RGB")
+    image = Image.open(atlas.path / details_file(record.slug, channel, hit, "webp")).convert("RGBA")
     left, top, width, height = tile
     return np.asarray(image.crop((left, top, left + width, top + height))).astype(int)
 
@@ -61,7 +61,10 @@ def test_details_show_the_projection_and_its_likenesses(drawn, pictures):  # noq
             view = view_box(one.field, SIZE, SIZE)
             expected = crop(signal_to_picture(one.signal.numpy(), "RGB", one.field).picture, view).astype(int)
             assert max(view.height, view.width) <= MOST
-            off = np.abs(tile_of(atlas, record, channel, number, last.tile) - expected)
+            tile = tile_of(atlas, record, channel, number, last.tile)
+            inside = crop(np.ones((SIZE, SIZE), np.uint8), view, fill=0)
+            assert (tile[..., 3] == 255 * inside).all()  # clear outside the picture
+            off = np.abs(tile[..., :3] - expected)[inside == 1]
             assert off.max() <= 4 + 1  # stored levels are eight apart
             (shown,) = (each for each in found.methods if each.shown)
             assert shown.title == "deconvnet, sum"

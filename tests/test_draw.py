@@ -50,10 +50,13 @@ def drawn(tmp_path, pictures):
 
 def cells(atlas, record, channel, kind):
     """The tiles of a sheet, rank by rank."""
-    image = Image.open(atlas.path / sheet_file(record.slug, channel, kind)).convert("RGB")
+    return tiles_of(Image.open(atlas.path / sheet_file(record.slug, channel, kind)).convert("RGB"), atlas.k)
+
+
+def tiles_of(image, k):
     columns = 2  # ceil(sqrt(3))
     cell = (image.width + GAP) // columns - GAP
-    at = [(rank % columns * (cell + GAP), rank // columns * (cell + GAP)) for rank in range(atlas.k)]
+    at = [(rank % columns * (cell + GAP), rank // columns * (cell + GAP)) for rank in range(k)]
     return [np.asarray(image.crop((left, top, left + cell, top + cell))).astype(int) for left, top in at]
 
 
@@ -78,6 +81,36 @@ def test_every_tile_is_what_project_shows(drawn, pictures):
                 assert np.percentile(off, 99) <= 8  # stored levels are eight apart
                 compared += 1
     assert compared > 20
+
+
+def test_what_lies_outside_the_picture_is_half_clear_in_both_sheets_and_nothing_else_is(drawn):
+    _, atlas = drawn
+    record = atlas.layer("3:relu")
+    outside = 0
+    for channel in range(record.channels):
+        for rank, hit in enumerate(atlas[record.address][channel].hits):
+            view = view_box(record.field.box(hit.position, atlas.size), SIZE, SIZE)
+            inside = [[0 <= y < SIZE and 0 <= x < SIZE for x in across(view)] for y in down(view)]
+            times = cell_size(view.height, view.width) // max(view.height, view.width)
+            for kind in ("projections", "patches"):
+                alpha = alphas(atlas, record, channel, kind)[rank]
+                assert (alpha == 255).tolist() == np.kron(inside, np.ones((times, times), bool)).tolist()
+                assert (alpha[alpha < 255] < 128).all()
+            outside += not np.all(inside)
+    assert outside > 3
+
+
+def down(box):
+    return range(box.top, box.top + box.height)
+
+
+def across(box):
+    return range(box.left, box.left + box.width)
+
+
+def alphas(atlas, record, channel, kind):
+    """How opaque the tiles of a sheet are, rank by rank."""
+    return tiles_of(Image.open(atlas.path / sheet_file(record.slug, channel, kind)).getchannel("A"), atlas.k)
 
 
 def test_the_atlas_keeps_how_each_operation_is_crossed(drawn):

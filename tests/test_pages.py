@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urljoin
@@ -502,6 +504,37 @@ def test_shares_never_read_as_none_or_all_unless_they_are(part: int, whole: int,
 PATHS = st.lists(st.sampled_from(["a", "b", "layers", "0-x"]), max_size=3).map(
     lambda folders: "/".join([*folders, "p.html"])
 )
+
+
+def test_the_sample_shows_a_photograph_as_a_whole_where_one_is(tmp_path: Path):
+    atlas = fake_atlas(tmp_path / "atlas")
+    counts = Counter(hit.picture for record in atlas.layers for unit in atlas[record.address] for hit in unit.hits)
+    (busiest, _), (second, _), *_ = counts.most_common()
+    for whole, expected in (((), busiest), ((second,), second), ((busiest, second), busiest)):
+        with closing(sqlite3.connect(tmp_path / "atlas" / "pictures.sqlite", isolation_level=None)) as database:
+            database.execute("UPDATE pictures SET tile_height = 60, tile_width = 60")
+            for id in whole:  # more than half of 96 x 128 pixels
+                database.execute("UPDATE pictures SET tile_height = 90, tile_width = 80 WHERE id = ?", [id])
+        found = Atlas.open(tmp_path / "atlas").sample_picture()
+        assert counts[found] == counts[expected]
+        assert not whole or found in whole
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_panels_stand_in_rows_of_about_one_length(count: int):
+    columns = pages.gallery_columns(count)
+    rows = -(-count // columns)
+    assert columns <= 9
+    assert rows == -(-count // 9)
+    assert columns == 1 or rows * (columns - 1) < count
+
+
+def test_layers_whose_tiles_never_leave_the_picture_do_not_speak_of_hatching(atlas: Atlas):
+    hatching = "Hatching lies outside the picture"
+    for record, outside in zip(atlas.layers, (True, True, False, True), strict=True):
+        page = content.layer_page(atlas, record)
+        assert page.layer.outside == outside
+        assert (hatching in pages.html(page)) == (outside and page.layer.drawn)
 
 
 @given(page=PATHS, target=PATHS, fragment=st.sampled_from(["", "#h3"]))

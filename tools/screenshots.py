@@ -3,8 +3,9 @@
     python tools/screenshots.py googlenet.py:googlenet googlenet.safetensors --work build
 
 The photographs are the demo's and four more of scikit-image, all CC0 or in the public domain (CREDITS.md); nothing else
-is read. The atlas is kept in the folder after --work (about ten minutes on one core), so that a second run only takes
-pictures. Needs playwright and a Chromium, as `make test-web` does.
+is read. Beside it stands the same network with noise on its weights. Both atlases are kept in the folder after --work
+(about ten minutes on one core), so that a second run only takes pictures. Needs playwright and a Chromium, as
+`make test-web` does.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ import argparse
 import io
 import os
 import shutil
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import skimage.data
+import torch
+import uvicorn
 from demo import PHOTOGRAPHS as DEMO
 from PIL import Image
+from torch import nn
 
 import pixelward as pw
 from pixelward.atlas import Atlas
 from pixelward.meter import Meter
 from pixelward.web import links
 from pixelward.web.export import export
+from pixelward.web.serve import app
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 TILES = (224, 96)
@@ -62,10 +69,13 @@ LABELS = {  # file: what it shows; the name of its folder, hence its label
 
 
 SEEN, CHANNEL = "inception_3b.conv_3x3:relu", 157  # the layer and the unit whose pages are shown
+COMPARED = ("conv1:relu", "conv2:relu")  # layers of the network with noise; the last one is shown
+NOISE = 0.5  # standard deviations of each weight tensor
+TRIED = "chelsea.png"
 
 
 class Shot(NamedTuple):
-    """A picture to take. page: its address. Then the size of the window, and whether it is dark."""
+    """A picture to take. page: its URL. Then the size of the window, and whether it is dark."""
 
     name: str
     page: str
@@ -82,43 +92,71 @@ def main() -> None:
     parser.add_argument("--channel", type=int, default=CHANNEL, help=f"unit of {SEEN} to show")
     parser.add_argument("--images", type=Path, default=IMAGES, help="folder for the pictures")
     given = parser.parse_args()
-    atlas = drawn(given.model, given.weights, given.work)
+    net = pw.load(given.model, weights=given.weights)
+    named = f"{Path(given.model.rpartition(':')[0]).name}:{given.model.rpartition(':')[2]}"
+    photographs(given.work)
+    atlas = drawn(net, named, given.work, "googlenet", LAYERS)
+    pw.draw_details(atlas, net, [f"{SEEN}:{given.channel}"])
     credits = [f"{name}: {credit}; from scikit-image" for name, credit in PHOTOGRAPHS.items()]
-    index = export(atlas, given.work / "site", credits=credits)
     given.images.mkdir(parents=True, exist_ok=True)
+    with chromium() as opened, served(atlas, net) as address:
+        live = f"{address}/{links.live(atlas.layer(SEEN).slug, given.channel)}"
+        take(opened, Shot("page-live", live, 1440, 1180, "light"), given.images, given.work / "pictures/cat" / TRIED)
+    other = drawn(noisy(net), named, given.work, "googlenet-noise", COMPARED)
+    site = export(atlas, given.work / "site", credits=credits, beside=other).parent
     with chromium() as opened:
-        for shot in shots(atlas, given.channel):
-            size = take(opened, index.parent, shot, given.images)
-            print(f"{shot.name}.webp: {size / 1000:.0f} kB")
+        for shot in shots(atlas, site.as_uri(), given.channel):
+            take(opened, shot, given.images)
 
 
-def shots(atlas: Atlas, channel: int) -> list[Shot]:
-    """Network, layer and unit: at the desk in the light, on a phone in the dark."""
+def shots(atlas: Atlas, site: str, channel: int) -> list[Shot]:
+    """Network, layer and unit: at the desk in the light, on a phone in the dark. Details and comparison at the desk."""
     slug = atlas.layer(SEEN).slug
     addresses = {
         "network": links.INDEX,
         "layer": f"{links.layer(slug)}?sort=strength",
         "unit": links.unit(slug, channel),
     }
+    compare = links.compare_layer(atlas.layer(COMPARED[-1]).slug)
     return [
-        Shot(f"page-{name}{ending}", address, *size, scheme)
-        for ending, size, scheme in (("", (1440, 1000), "light"), ("-phone", (390, 844), "dark"))
-        for name, address in addresses.items()
+        Shot(f"page-{name}{ending}", f"{site}/{address}", *size, scheme)
+        for ending, size, scheme, pages in (
+            ("", (1440, 1000), "light", addresses | {"compare": compare}),
+            ("", (1440, 1372), "light", {"details": f"{addresses['unit']}#way-1"}),
+            ("-phone", (390, 844), "dark", addresses),
+        )
+        for name, address in pages.items()
     ]
 
 
-def take(browser: Any, site: Path, shot: Shot, images: Path) -> int:
-    """Write a screenshot as WebP; its size in bytes."""
+def take(browser: Any, shot: Shot, images: Path, tried: Path | None = None) -> None:
+    """Write a screenshot as WebP. tried: a picture to send first, where the page is live."""
     context = browser.new_context(viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme)
     page = context.new_page()
-    page.goto(f"{site.as_uri()}/{shot.page}")
+    page.goto(shot.page)
+    if tried is not None:
+        page.set_input_files("#file", tried)
+        page.locator(".of-layer[data-painted]").wait_for()
+        page.locator(".of-unit").wait_for()
     page.wait_for_load_state("networkidle")
     page.evaluate("Promise.all([...document.images].filter((each) => each.complete).map((each) => each.decode()))")
     png = page.screenshot()
     context.close()
     file = images / f"{shot.name}.webp"
     Image.open(io.BytesIO(png)).convert("RGB").save(file, quality=82, method=6)
-    return file.stat().st_size
+    print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
+
+
+@contextmanager
+def served(atlas: Atlas, net: nn.Module) -> Iterator[str]:
+    """The address of a server that has the network."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app(atlas.path, model=net), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 @contextmanager
@@ -132,19 +170,30 @@ def chromium() -> Iterator[Any]:
         opened.close()
 
 
-def drawn(model: str, weights: Path, work: Path) -> Atlas:
-    """The atlas in `work`, made or gone on with."""
+def photographs(work: Path) -> None:
+    """Each in the folder that is its label."""
     for name, label in LABELS.items():
         (work / "pictures" / label).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(skimage.data.__file__).parent / name, work / "pictures" / label / name)
-    net = pw.load(model, weights=weights)
-    named = f"{Path(model.rpartition(':')[0]).name}:{model.rpartition(':')[2]}"
+
+
+def noisy(net: nn.Module) -> nn.Module:
+    """The network itself, with noise on its weights from now on: the same noise each time."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in (each for each in net.parameters() if each.dim() > 1):
+            weight += NOISE * weight.std() * torch.randn(weight.shape, generator=random)
+    return net
+
+
+def drawn(net: nn.Module, named: str, work: Path, folder: str, layers: tuple[str, ...]) -> Atlas:
+    """The atlas in a folder of `work`, made or gone on with."""
     with Meter("scan", "tiles") as meter:
         atlas = pw.scan(
             net,
             work / "pictures",
-            work / "atlas",
-            layers=LAYERS,
+            work / folder,
+            layers=layers,
             tiles=TILES,
             labels="folders",
             model=named,

@@ -264,10 +264,17 @@ class Atlas:
         """The ids of all pictures that hold a hit, ascending."""
         return (row[0] for row in self._query("SELECT DISTINCT picture FROM hits ORDER BY picture"))
 
-    def busiest_picture(self) -> int | None:
-        """The picture with the most hits, the first of several; None where no unit has fired."""
-        counts = self._query("SELECT picture FROM hits GROUP BY picture ORDER BY COUNT(*) DESC, picture LIMIT 1")
-        return next((row[0] for row in counts), None)
+    def sample_picture(self) -> int | None:
+        """Of the pictures that show at least half of their photograph the one with the most hits, the first of several.
+
+        Where none shows as much, of those that show most; None where no unit has fired.
+        """
+        share = "COALESCE(1.0 * tile_height * tile_width / (height * width), 1.0)"
+        found = self._query(
+            "SELECT picture FROM hits JOIN pictures ON id = picture GROUP BY picture "
+            f"ORDER BY MIN({share}, 0.5) DESC, COUNT(*) DESC, picture LIMIT 1"
+        )
+        return next((row[0] for row in found), None)
 
     def hits_of_picture(self, id: int) -> list[tuple[int, int, int]]:
         """The hits in a picture: (number of the layer, channel, rank from 0), ascending."""

@@ -38,6 +38,7 @@ from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
 from pixelward.folder import boxes_file, drawings_folder, kernel_file, sheet_file, thumb_file, write_file
 from pixelward.gallery import Gallery, Loaded, refuse_other_value
+from pixelward.hatch import cleared
 from pixelward.pictures import (
     CELL,
     Picture,
@@ -218,7 +219,7 @@ def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Itera
     size = 0
     for record in records:
         box = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
-        need = record.channels * atlas.k * 3 * 2 * min(box.height, CELL) * min(box.width, CELL)
+        need = record.channels * atlas.k * 4 * 2 * min(box.height, CELL) * min(box.width, CELL)
         if group and size + need > tiles:
             yield group
             group, size = [], 0
@@ -354,16 +355,16 @@ class _Sheets:
         focus = focus_box(signal, inside)
         here = Box(view.top - box.top, view.left - box.left, view.height, view.width)
         tiles = self._tiles.setdefault(hit.channel, {name: [None] * self._atlas.k for name in _KINDS})
-        tiles["projections"][hit.rank] = self._tile(signal, drawn.picture, here)
-        tiles["patches"][hit.rank] = _reduced(crop(shown, view))
+        tiles["projections"][hit.rank] = self._tile(signal, drawn.picture, here, view)
+        tiles["patches"][hit.rank] = self._patch(shown, view)
         if focus is None:
             close_by, close_up = here, view
         else:
             self._boxes["focus"][hit.channel, hit.rank] = _moved(focus, box.top, box.left)
             close_by = square_round(focus, here)
             close_up = _moved(close_by, box.top, box.left)
-        tiles["focus"][hit.rank] = self._tile(signal, drawn.picture, close_by)
-        tiles["focus-patches"][hit.rank] = _reduced(crop(shown, close_up))
+        tiles["focus"][hit.rank] = self._tile(signal, drawn.picture, close_by, close_up)
+        tiles["focus-patches"][hit.rank] = self._patch(shown, close_up)
         self._boxes["field"][hit.channel, hit.rank] = field
         self._boxes["reach"][hit.channel, hit.rank] = reach
         self._scales[hit.channel, hit.rank] = drawn.scale
@@ -376,11 +377,19 @@ class _Sheets:
         arrays = {**self._boxes, "scale": self._scales}
         write_file(self._atlas.path / boxes_file(self.record.slug), save(arrays))
 
-    def _tile(self, signal: NDArray[np.float32], drawn: Picture, box: Box) -> Picture:
-        """A box of a signal as a tile: of its picture, or, where that is too large, of the signal made smaller."""
+    def _tile(self, signal: NDArray[np.float32], drawn: Picture, box: Box, view: Box) -> Picture:
+        """A box of a signal as a tile: of its picture, or, where that is too large, of the signal made smaller.
+
+        view: the same box in the whole picture.
+        """
         if max(box.height, box.width) <= CELL:
-            return crop(drawn, box)
-        return signal_to_picture(reduced(signal, box), self._order).picture
+            tile = crop(drawn, box)
+        else:
+            tile = signal_to_picture(reduced(signal, box), self._order).picture
+        return cleared(tile, view, self._atlas.size)
+
+    def _patch(self, shown: Picture, view: Box) -> Picture:
+        return _reduced(cleared(crop(shown, view), view, self._atlas.size))
 
     def _write(self, channel: int, tiles: dict[str, list[Picture | None]]) -> None:
         concentrated = (self._boxes["focus"][channel, :, 2] > 0).any()

@@ -20,6 +20,7 @@ from pixelward.details import Details, Likened, Stage, read_details, write_detai
 from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
 from pixelward.gallery import Gallery, refuse_other_value
+from pixelward.hatch import cleared
 from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture
 from pixelward.projection import Projection, project
 from pixelward.scan import recognised
@@ -218,7 +219,7 @@ class _Panels:
 
     def _drawn(self, signal: NDArray[np.floating], view: Box) -> Pixels:
         shown = signal_to_picture(signal, self._projection.preprocess.channels, self._projection.shown)
-        return crop(shown.picture, view)
+        return cleared(crop(shown.picture, view), view, self._size)
 
     def _over(self, maps: NDArray[np.floating]) -> Box:
         """The shown part in cells of these maps; wider where the signal would not be seen, or be cut at its border."""

@@ -18,7 +18,8 @@ from pixelward.core import rules
 from pixelward.core.fields import Box
 from pixelward.core.plan import MAPS, Axes, Step
 from pixelward.core.project import Unit, project_units
-from pixelward.pictures import crop, focus_box, signal_to_picture, square_round, view_box
+from pixelward.hatch import cleared
+from pixelward.pictures import Picture, crop, focus_box, signal_to_picture, square_round, view_box
 from pixelward.projection import Projection
 from pixelward.strips import Control, controls_strip, walk_strip
 from pixelward.strips import Step as Shown
@@ -109,15 +110,17 @@ def controls(net: nn.Module, projection: Projection) -> Image.Image:
     shown = projection.signal.cpu().numpy()
     view, close = closer(projection)
 
+    def drawn(signal: NDArray[np.floating[Any]]) -> Picture:
+        picture = signal_to_picture(signal, order, projection.shown).picture
+        return cleared(crop(picture, view), view, (picture.shape[0], picture.shape[1]))
+
     def control(each: Comparison) -> Control:
-        picture = None
-        if each.signal is not None:
-            picture = crop(signal_to_picture(each.signal, order, projection.shown).picture, view)
+        picture = None if each.signal is None else drawn(each.signal)
         return Control(each.title, each.sentence, picture, each.likeness)
 
     others = [each for each in by_rules(net, projection) if not each.is_shown]
     return controls_strip(
-        crop(signal_to_picture(shown, order, projection.shown).picture, view),
+        drawn(shown),
         [control(each) for each in (*others, *sanity(net, projection))],
         title=f"{projection.layer}, unit {projection.channel}: how much of the picture is the unit's own?",
         lines=(

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from pixelward.core.fields import Box
 from pixelward.errors import PixelwardError
+from pixelward.hatch import hatched
 
 Signal = NDArray[np.floating]  # (C, H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
@@ -27,7 +28,7 @@ Tile = tuple[int, int, int, int]  # left, top, width and height in a picture of 
 Number = TypeVar("Number", bound=np.generic)
 BOX = Image.Resampling.BOX
 
-GREY = 128  # a signal of zero, and whatever lies outside the picture
+GREY = 128  # a signal of zero
 CELL = 112  # about the side of a tile on a sheet, in pixels; see cell_size
 GAP = 4  # between two tiles of a sheet, in pixels
 PERCENTILE = 99.0  # of the pixels' magnitudes: white or black
@@ -219,7 +220,8 @@ def sheet(tiles: Sequence[Picture | None], cell: int, columns: int | None = None
     """Tiles side by side, in rows, each in a square cell; RGBA, transparent between the tiles.
 
     Without `columns`, as many as make a square. Small tiles are enlarged so that their pixels stay visible, large ones
-    reduced. A tile that is missing leaves an outlined, empty cell: grey would mean a signal of zero.
+    reduced. A tile that is missing leaves an outlined, empty cell, and what is clear of one is hatched: grey would mean
+    a signal of zero.
     """
     columns = columns or columns_of(len(tiles))
     rows = -(-len(tiles) // columns)
@@ -232,7 +234,7 @@ def sheet(tiles: Sequence[Picture | None], cell: int, columns: int | None = None
         if tile is None:
             pen.rectangle((left, top, left + cell - 1, top + cell - 1), outline=(GREY, GREY, GREY, 96))
         else:
-            image = fit(tile, cell)
+            image = hatched(fit(tile, cell))
             whole.paste(image, (left + (cell - image.width) // 2, top + (cell - image.height) // 2))
     return whole
 
@@ -258,7 +260,7 @@ def pack(tiles: Sequence[NDArray[np.uint8]], width: int, gap: int = GAP) -> tupl
 
 
 def fit(tile: Picture, side: int) -> Image.Image:
-    """A tile as an image whose longer side has `side` pixels, its shape kept.
+    """A tile, (h, w, 3) or (h, w, 4), as an image whose longer side has `side` pixels, its shape kept.
 
     Enlarged by whole pixels first and then averaged down, so that all of them have one size on the page.
     """

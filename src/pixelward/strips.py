@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pixelward.core.fields import Box
+from pixelward.hatch import cleared, hatched
 from pixelward.pictures import (
     Correlation,
     Picture,
@@ -95,12 +96,12 @@ def beside(
     ]
     if view != Box(0, 0, height, width):
         panels += [
-            _Panel(fit(crop(picture, view), side), "Patch", (f"the field, {size}",)),
-            _Panel(fit(crop(shown.picture, view), side), "Projection in its field", ("grey outside the picture",)),
+            _Panel(_part(picture, view, side), "Patch", (f"the field, {size}",)),
+            _Panel(_part(shown.picture, view, side), "Projection in its field", ("hatched outside the picture",)),
         ]
     if focus is not None:
         words = (f"95 % of its energy, {focus.height} x {focus.width} pixels",)
-        panels.append(_Panel(fit(crop(shown.picture, focus), side), "Where the signal is", words))
+        panels.append(_Panel(_part(shown.picture, focus, side), "Where the signal is", words))
     return _compose(title, lines, panels, side, columns=len(panels))
 
 
@@ -130,7 +131,7 @@ def controls_strip(
 ) -> Image.Image:
     """The shown projection, then its controls, each with its correlation to it and what that means (PAPER B7)."""
     side = 200
-    panels = [_Panel(fit(shown, side), "Shown", ("The projection that the others are compared with.",))]
+    panels = [_Panel(_panel(shown, side), "Shown", ("The projection that the others are compared with.",))]
     for control in controls:
         likeness = control.correlation
         number = (
@@ -141,8 +142,19 @@ def controls_strip(
         if control.picture is None:
             panels.append(_Panel(Image.new("RGB", (side, side), PAPER), control.title, (control.sentence,)))
         else:
-            panels.append(_Panel(fit(control.picture, side), control.title, (number, control.sentence)))
+            panels.append(_Panel(_panel(control.picture, side), control.title, (number, control.sentence)))
     return _compose(title, lines, panels, side, columns=min(len(panels), 5))
+
+
+def _part(picture: Picture, box: Box, side: int) -> Image.Image:
+    """A box of a picture at panel size."""
+    return _panel(cleared(crop(picture, box), box, (picture.shape[0], picture.shape[1])), side)
+
+
+def _panel(tile: Picture, side: int) -> Image.Image:
+    """A tile at panel size, hatched where it is clear."""
+    image = hatched(fit(tile, side))
+    return Image.fromarray(_on_paper(np.asarray(image))) if image.mode == "RGBA" else image
 
 
 def _on_paper(picture: NDArray[np.uint8]) -> Picture:

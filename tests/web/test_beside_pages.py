@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
+from axe import findings
 from conftest import LAYERS, NAMES
 from fake_atlas import fake_atlas
+from pixelward.atlas import Atlas
 from pixelward.web import links
 from pixelward.web.export import export
 from watched import Watched
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).with_name("axe.min.js")
 PAGES = ("compare/index.html", "compare/000-conv1-relu/index.html", "compare/003-late-relu/index.html")
 
 
@@ -35,10 +36,7 @@ def test_pages_fit_and_axe_finds_nothing(browser: Any, pair: Path, path: str, wi
     page.goto(f"{pair.as_uri()}/{path}")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, { preload: false })")
-    assert len(found["passes"]) > 10
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert findings(page) == []
     assert watched.wrong == []
     context.close()
 
@@ -56,8 +54,21 @@ def test_links_and_keys_lead_through_the_comparison_to_the_units_of_both(browser
     for image in images.all():
         image.scroll_into_view_if_needed()
         image.evaluate("image => image.decode()")
-    page.locator("#u5 > div:nth-child(2) .pair").click()
+    page.locator("#u5 > div:nth-child(2) h3 a").click()
     assert page.url.endswith(f"beside/{links.unit('000-conv1-relu', 5)}")
+    page.go_back()
+    two = Atlas.open(pair.parent / "two")
+    shown = [two.picture(hit.picture) for hit in two["conv1:relu"][5].hits]
+    page.locator("#u5 > div:nth-child(2) .of.patches").hover(force=True)
+    patches = page.locator("#u5 > div:nth-child(2) .cells.patches a")
+    assert [each.get_attribute("title") for each in patches.all()] == [f"{row.title} → to the picture" for row in shown]
+    patches.nth(1).click()
+    assert page.url.endswith(f"beside/{links.picture(shown[1].id)}")
+    assert page.locator("h1").inner_text() == shown[1].name
+    page.go_back()
+    page.locator("#u5 > div:nth-child(1) .of.projections").hover(force=True)
+    page.locator("#u5 > div:nth-child(1) .cells.projections a").nth(2).click()
+    assert page.url.endswith(f"/site/{links.unit('000-conv1-relu', 5)}#h3")
     page.go_back()
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/compare/001-block-relu-2/index.html")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from axe import findings
 from fake_atlas import SPECS, fake_atlas
 from pixelward.atlas import Atlas
 from pixelward.web import content, links, pages
@@ -20,7 +21,6 @@ from watched import Watched
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).with_name("axe.min.js")
 LAYER = "layers/000-conv1-relu/index.html"
 UNIT = "layers/000-conv1-relu/{}.html"
 
@@ -144,6 +144,46 @@ def test_every_tile_tells_its_hit_and_every_patch_leads_to_its_picture(page: Any
     assert first.evaluate("cell => cell.href").endswith(UNIT.format(5) + "#h1")
     cells.nth(1).click()
     assert page.url.endswith(links.picture(hits[1].picture))
+
+
+def test_tiles_of_the_first_page_lead_to_hits_and_pictures(page: Any, atlas: Atlas):
+    page.goto(page.at("index.html"))
+    unit = page.locator("#layer-0 .strip li").nth(2)
+    channel = int(unit.locator("> a").inner_text())
+    hits = atlas["conv1:relu"][channel].hits
+    unit.locator(".of.projections").hover(force=True)
+    unit.locator(".cells.patches a").nth(3).click()
+    assert page.url.endswith(links.picture(hits[3].picture))
+    page.go_back()
+    unit.locator(".of.projections").hover(force=True)
+    unit.locator(".cells.projections a").nth(4).click()
+    assert page.url.endswith(f"{UNIT.format(channel)}#h5")
+
+
+def test_a_finger_is_followed_to_its_tile(browser: Any, site: Path, atlas: Atlas):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{site.as_uri()}/{LAYER}")
+    box = page.locator("#u5 .of.patches").bounding_box()
+    page.locator("#u5 .of.patches").tap(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    page.wait_for_url(f"**/{links.picture(atlas['conv1:relu'][5].hits[4].picture)}")
+    context.close()
+
+
+def test_what_is_cut_at_the_side_fades_there_and_nothing_else_does(page: Any):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(page.at("index.html"))
+    edges = "each => ['--before', '--after'].map((name) => parseFloat(getComputedStyle(each).getPropertyValue(name)))"
+    scheme = page.locator(".scheme")
+    assert scheme.evaluate("each => each.scrollWidth > each.clientWidth")
+    page.wait_for_function(f"({edges})(document.querySelector('.scheme'))[1] > 20")
+    assert scheme.evaluate(edges)[0] == 0
+    scheme.evaluate("each => { each.scrollLeft = each.scrollWidth; }")
+    page.wait_for_function(f"({edges})(document.querySelector('.scheme'))[0] > 20")
+    assert scheme.evaluate(edges)[1] == 0
+    page.set_viewport_size({"width": 1440, "height": 844})
+    page.reload()
+    assert scheme.evaluate(edges) == [0, 0]
 
 
 def test_arrow_keys_lead_through_units_and_layers(page: Any):
@@ -312,10 +352,7 @@ def test_axe_finds_nothing(page: Any, path: str, width: int, scheme: str):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(page.at(path))
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, { preload: false })")
-    assert len(found["passes"]) > 10
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert findings(page) == []
 
 
 def test_without_scripts_all_units_are_there_and_nothing_that_does_nothing(browser: Any, site: Path, atlas: Atlas):

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from PIL import Image
 from torch import nn
 
+from axe import findings
 from live_atlas import LAYERS, live_atlas, network
 from pixelward.atlas import Atlas
 from pixelward.web import links
-from pixelward.web.serve import _listen, app
+from pixelward.web.serve import app
+from serving import serving
 from watched import Watched
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).with_name("axe.min.js")
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 
 
@@ -56,13 +56,8 @@ def net() -> Held:
 @pytest.fixture(scope="module")
 def served(atlas: Atlas, net: Held) -> Iterator[str]:
     """The address of a server with a network."""
-    listening = _listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app(atlas.path, model=net), log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(app(atlas.path, model=net)) as address:
+        yield address
 
 
 @pytest.fixture
@@ -250,18 +245,57 @@ def test_a_picture_that_is_not_kept_any_more_is_told(page: Any, mine: Path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_axe_finds_nothing_and_nothing_leaves_a_phone(page: Any, mine: Path, width: int, scheme: str):
+def test_axe_finds_nothing_and_nothing_leaves_a_phone(page: Any, mine: Path, tmp_path: Path, width: int, scheme: str):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    page.evaluate(AXE.read_text("utf-8"))
-    for step in ("empty", "tried"):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(picture()[:500])
+    for step in ("empty", "refused", "tried"):
+        if step == "refused":
+            page.set_input_files("#file", bad)
+            page.locator(".refused", has_text="bad.png").wait_for()
         if step == "tried":
             page.set_input_files("#file", mine)
             settled(page)
-        found = page.evaluate("axe.run(document, { preload: false })")
-        assert len(found["passes"]) > 10
-        assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+        assert findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [line for line in page.watched.wrong if not REFUSED.match(line)] == []
+    page.watched.wrong.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_axe_finds_nothing_in_what_is_told_of_a_hit(
+    page: Any, served: str, atlas: Atlas, layer: int, width: int, scheme: str
+):
+    record = atlas.layers[layer]
+    channel = next(channel for channel in range(record.channels) if atlas[record.address][channel].hits)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{served}/{links.details(record.slug, channel, 1, 'html')}")
+    assert page.locator(".way-back li").count() > 1
+    assert findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_tiles_of_the_best_hits_lead_to_the_hit_and_to_the_picture(page: Any, mine: Path, served: str, atlas: Atlas):
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.locator('.maps button[data-channel="2"]').click()
+    unit_shown(page, 2)
+    hits, unit = atlas["conv1:relu"][2].hits, links.unit(atlas.layers[0].slug, 2)
+    page.locator(".of-unit .of.patches").hover(force=True)
+    for kind, targets in (
+        ("projections", [f"{unit}#h{rank + 1}" for rank in range(len(hits))]),
+        ("patches", [links.picture(hit.picture) for hit in hits]),
+    ):
+        cells = page.locator(f".of-unit .cells.{kind} a")
+        assert cells.evaluate_all("all => all.map((each) => each.href)") == [f"{served}/{each}" for each in targets]
+        for cell, hit in zip(cells.all(), hits, strict=True):
+            assert hit.name in cell.get_attribute("title")
+    page.locator(".of-unit .cells.patches a").first.click()
+    page.wait_for_url(f"{served}/{links.picture(hits[0].picture)}")
 
 
 def test_no_styles_or_scripts_are_put_into_the_page(page: Any, mine: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -72,20 +73,30 @@ def compare_layer_page(pairing: Pairing, record: LayerRecord) -> CompareLayerPag
         chance=pairing.chance,
         dead=record.channels - len(alive),
         units=tuple(units),
+        pictures=_names(pairing.this, own.values()),
+        pictures_of_other=_names(pairing.other, theirs.values()),
         previous=before,
         next=after,
     )
 
 
 def _sides(pairing: Pairing) -> tuple[Side, Side]:
-    """Named by their folders; where these are alike too, this one and the other."""
-    names = [atlas.path.resolve().name for atlas in (pairing.this, pairing.other)]
-    if names[0] == names[1]:
-        names = ["this atlas", "the other atlas"]
+    first, second = told_apart(pairing.this.path.resolve(), pairing.other.path.resolve())
     return (
-        _side(pairing.this, names[0], links.INDEX),
-        _side(pairing.other, names[1], links.beside(links.INDEX)),
+        _side(pairing.this, first, links.INDEX),
+        _side(pairing.other, second, links.beside(links.INDEX)),
     )
+
+
+def told_apart(first: Path, second: Path) -> tuple[str, str]:
+    """Two folders by the ends of their paths, as short as tells them apart; one folder, twice, by its place."""
+    if first == second:
+        return "first", "second"
+    length = 1
+    while first.parts[-length:] == second.parts[-length:]:
+        length += 1
+    one, other = ("/".join(path.parts[-length:]).replace("//", "/") for path in (first, second))
+    return one, other
 
 
 def _side(atlas: Atlas, name: str, page: str) -> Side:
@@ -122,10 +133,15 @@ def _moved(entry: LayerEntry) -> LayerEntry:
     return replace(entry, page=links.beside(entry.page))
 
 
+def _names(atlas: Atlas, tiles: Iterable[UnitTile]) -> dict[int, str]:
+    """The pictures of these units by id, as their pages name them."""
+    return {id: row.title for id, row in atlas.pictures(id for tile in tiles for id in tile.pictures).items()}
+
+
 def _tiles(atlas: Atlas, record: LayerRecord, channels: Iterable[int], prefix: str = "") -> dict[int, UnitTile]:
     """Units with their sheets. prefix: of their addresses."""
     channels = list(channels)
-    maximum = atlas.stats(record).maximum
+    maximum, pictures = atlas.stats(record).maximum, atlas.units(record).picture
 
     def moved(sheet: Sheet | None) -> Sheet | None:
         return sheet and replace(sheet, path=prefix + sheet.path)
@@ -136,6 +152,7 @@ def _tiles(atlas: Atlas, record: LayerRecord, channels: Iterable[int], prefix: s
             channel=channel,
             page=prefix + links.unit(record.slug, channel),
             maximum=float(maximum[channel]),
+            pictures=tuple(id for id in pictures[channel].tolist() if id >= 0),
             projections=moved(projections),
             patches=moved(patches),
         )

@@ -64,7 +64,8 @@ class LayerEntry:
     """What is said of a layer wherever it is named.
 
     field: (height, width), or None for the whole picture; even: whether it is the same at every place. middle: the
-    field of the unit in the middle of the map, which may leave the picture.
+    field of the unit in the middle of the map, which may leave the picture. outside: whether tiles can show what lies
+    outside the picture.
     """
 
     number: int
@@ -75,6 +76,7 @@ class LayerEntry:
     field: tuple[int, int] | None
     even: bool
     middle: Box
+    outside: bool
     dead: int
     drawn: bool
     notes: tuple[str, ...]
@@ -313,12 +315,13 @@ class ComparePage:
 
 @dataclass(frozen=True)
 class UnitTile:
-    """A unit with its sheets. maximum: its strongest value, 0 for a dead one."""
+    """A unit with its sheets. maximum: its strongest value, 0 for a dead one. pictures: of its hits, in order."""
 
     address: str
     channel: int
     page: str
     maximum: float
+    pictures: tuple[int, ...]
     projections: Sheet | None
     patches: Sheet | None
 
@@ -343,7 +346,10 @@ class ComparedUnit:
 
 @dataclass(frozen=True)
 class CompareLayerPage:
-    """All units of a layer beside those of its partner. dead: how many have no hit; they are left out."""
+    """All units of a layer beside those of its partner. dead: how many have no hit; they are left out.
+
+    pictures, pictures_of_other: the names of all that are shown, by their ids in this atlas and in the other.
+    """
 
     path: str
     network: str
@@ -353,6 +359,8 @@ class CompareLayerPage:
     chance: float
     dead: int
     units: tuple[ComparedUnit, ...]
+    pictures: dict[int, str]
+    pictures_of_other: dict[int, str]
     previous: str | None
     next: str | None
 

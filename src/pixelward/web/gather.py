@@ -12,7 +12,7 @@ from PIL import Image
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
 from pixelward.details import read_details
 from pixelward.folder import KERNEL, damaged, kernel_file, sheet_file
-from pixelward.pictures import GAP, columns_of
+from pixelward.pictures import GAP, columns_of, view_box
 from pixelward.views import shown_kinds
 from pixelward.web import links
 from pixelward.web.entries import Histogram, HitEntry, LabelCount, LayerEntry, Sample, Sheet, Told, UnitEntry, UnitLink
@@ -42,6 +42,7 @@ def layer_entry(atlas: Atlas, record: LayerRecord) -> LayerEntry:
         field=None if record.field.is_global else (middle.height, middle.width),
         even=record.field.is_global or record.field.is_even,
         middle=middle,
+        outside=_leaves(atlas, record),
         dead=int((atlas.units(record).picture[:, 0] < 0).sum()),
         drawn=drawings is not None and record.address in drawings.layers,
         notes=tuple(notes),
@@ -49,9 +50,20 @@ def layer_entry(atlas: Atlas, record: LayerRecord) -> LayerEntry:
     )
 
 
+def _leaves(atlas: Atlas, record: LayerRecord) -> bool:
+    """Whether the tiles of a unit at a corner of the map show what lies outside the picture."""
+    corners = ((0,) * len(record.map), tuple(side - 1 for side in record.map))
+    views = [view_box(record.shown.box(corner, atlas.size), *atlas.size) for corner in corners]
+    return any(
+        first < 0 or first + length > side
+        for view in views
+        for first, length, side in zip(view[:2], view[2:], atlas.size, strict=True)
+    )
+
+
 def sample(atlas: Atlas) -> Sample | None:
-    """The picture that most units count among their strongest."""
-    id = atlas.busiest_picture()
+    """A picture that shows a photograph as a whole, and that many units count among their strongest."""
+    id = atlas.sample_picture()
     if id is None or atlas.drawings is None:
         return None
     return Sample(id, atlas.picture(id).title, links.thumb(id), links.picture(id))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -32,6 +32,7 @@ from pixelward.web.entries import (
     PicturePage,
     UnitEntry,
     UnitPage,
+    UnitTile,
 )
 from pixelward.words import number, share
 
@@ -172,6 +173,11 @@ def surroundings(layers: Sequence[LayerEntry], size: tuple[int, int]) -> Box:
     return Box(-margins[0], -margins[1], size[0] + 2 * margins[0], size[1] + 2 * margins[1])
 
 
+def gallery_columns(count: int) -> int:
+    """How many panels stand side by side in rows of up to nine, all as long as can be."""
+    return -(-count // max(-(-count // 9), 1))
+
+
 def whole(size: tuple[int, int]) -> Box:
     """A picture of (height, width) as a box."""
     return Box(0, 0, *size)
@@ -185,11 +191,12 @@ def shade(box: Box, size: tuple[int, int]) -> str:
 
 
 class Catalogue:
-    """The pictures of a layer's page, each named once, and the hits as short texts: what its script reads."""
+    """The pictures of units' hits, each named once, and the hits as short texts: what the script of tiles reads."""
 
-    def __init__(self, page: LayerPage) -> None:
-        self._to = partial(links.relative, page.path)
-        self._hits = {hit.picture: hit for unit in page.units for hit in unit.hits}
+    def __init__(self, path: str, units: Iterable[UnitEntry]) -> None:
+        """path: of the page."""
+        self._to = partial(links.relative, path)
+        self._hits = {hit.picture: hit for unit in units for hit in unit.hits}
         self._numbers = {id: number for number, id in enumerate(self._hits)}
 
     def pictures(self) -> str:
@@ -204,6 +211,25 @@ class Catalogue:
         return number(hit.value), self._numbers[hit.picture], *hit.position
 
 
+class TwoCatalogues:
+    """The same for the pictures of two atlases, which may bear the same numbers; of hits only the picture is told."""
+
+    def __init__(self, page: CompareLayerPage) -> None:
+        self._to = partial(links.relative, page.path)
+        both = ((links.picture, page.pictures), (lambda id: links.beside(links.picture(id)), page.pictures_of_other))
+        self._listed = [(address(id), name) for address, names in both for id, name in names.items()]
+        self._numbers = {address: number for number, (address, _) in enumerate(self._listed)}
+
+    def pictures(self) -> str:
+        """A JSON list of [address, name, null]."""
+        return json.dumps([[self._to(address), name, None] for address, name in self._listed])
+
+    def hits(self, tile: UnitTile) -> str:
+        """Of each the number of its picture, after the value that is not told."""
+        prefix = links.BESIDE if tile.page.startswith(links.BESIDE) else ""
+        return ";".join(f" {self._numbers[prefix + links.picture(id)]}" for id in tile.pictures)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -216,5 +242,6 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"number": number, "bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
     environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
+    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord
+from pixelward.core.fields import Box
 from pixelward.core.layers import observe
 from pixelward.core.passage import untouched
 from pixelward.errors import PixelwardError
-from pixelward.pictures import crop, fit, focus_box, signal_to_picture, square_round, view_box
+from pixelward.hatch import cleared, hatched
+from pixelward.pictures import Picture, crop, fit, focus_box, signal_to_picture, square_round, view_box
 from pixelward.projection import Projection, project
 from pixelward.web import gather, links
 from pixelward.web.live import maps
@@ -157,12 +159,17 @@ def _draw(
     if focus is not None:
         view = square_round(focus, view)
     for kind, tile in (
-        ("projection", maps.exact(fit(crop(drawn.picture, view), TILE))),
-        ("patch", maps.exact(fit(crop(picture.shown, view), TILE))),
+        ("projection", maps.exact(_tile(drawn.picture, view))),
+        ("patch", maps.exact(_tile(picture.shown, view))),
         ("map", maps.single(values)),
     ):
         picture.files.put(drawn_name(record, found.channel, found.position, kind), tile)
     return focus is not None, drawn.scale
+
+
+def _tile(picture: Picture, view: Box) -> Image.Image:
+    """A part of a picture, hatched where it leaves that."""
+    return hatched(fit(cleared(crop(picture, view), view, (picture.shape[0], picture.shape[1])), TILE))
 
 
 def sheet_name(record: LayerRecord, scale: str) -> str:

@@ -1,5 +1,4 @@
-// The units of a layer sorted, filtered and shown in other ways; a link from every tile. Without this script the page
-// shows all of them in order. What is chosen stands in the address, so that a view can be kept and sent.
+// The units of a layer sorted, filtered and shown in other ways. Without this script the page shows all of them in order. What is chosen stands in the address, so that a view can be kept and sent.
 "use strict";
 
 {
@@ -11,13 +10,6 @@
   const seen = Number(list.dataset.seen);
   const DEFAULTS = { show: "both", sort: "index", reversed: "", label: "", state: "", unit: "" };
 
-  let named;
-  const pictures = () => (named ??= JSON.parse(list.dataset.pictures)); // [address, name, label]
-  const hitsOf = (item) =>
-    item.dataset.hits.split(";").map((hit) => {
-      const [value, picture, ...place] = hit.split(" ");
-      return { value, picture: Number(picture), place };
-    });
 
   const units = Array.from(list.querySelectorAll("li"), (item) => ({
     item,
@@ -131,7 +123,7 @@
       order = next;
     }
 
-    const labelled = (unit) => hitsOf(unit.item).some((hit) => pictures()[hit.picture][2] === choice.label);
+    const labelled = (unit) => tiles.hits(unit.item).some((hit) => tiles.pictures(list)[hit.picture][2] === choice.label);
     const passing = sorted.filter(
       (unit) => choice.state !== "dead" && wanted(unit.number) && (!choice.label || labelled(unit)),
     );
@@ -187,32 +179,4 @@
   });
   recall();
   new ResizeObserver(measure).observe(list);
-
-  // Tiles become links when a mouse first comes to their sheets: on projections to the hit, on patches to the picture.
-  const cover = (pair) => {
-    const item = pair.closest("li");
-    const unit = item.querySelector("h2 a").href;
-    const layers = ["projections", "patches"].map((kind) => {
-      const cells = document.createElement("div");
-      cells.className = `cells ${kind}`;
-      hitsOf(item).forEach((hit, rank) => {
-        const [address, name, label] = pictures()[hit.picture];
-        const cell = document.createElement("a");
-        cell.href = kind === "patches" ? address : `${unit}#h${rank + 1}`;
-        cell.tabIndex = -1;
-        const place = hit.place.length ? `y ${hit.place[0]}, x ${hit.place[1]}` : null;
-        cell.title = [hit.value, name, label, place].filter((part) => part !== null).join(" · ");
-        for (const [event, on] of [["pointerenter", true], ["pointerleave", false]]) {
-          cell.addEventListener(event, () => layers.forEach((each) => each.children[rank].classList.toggle("on", on)));
-        }
-        cells.append(cell);
-      });
-      return cells;
-    });
-    pair.append(...layers);
-  };
-  list.addEventListener("pointerover", (event) => {
-    const pair = event.pointerType === "touch" ? null : event.target.closest(".pair");
-    if (pair && !pair.querySelector(".cells")) cover(pair);
-  });
 }

@@ -1,5 +1,67 @@
-// Keys, and the field of a unit shown while its entry is pointed at. No page needs this script.
+// Keys, tiles that lead to what they show, and the field of a unit while its entry is pointed at. No page needs this
+// script.
 "use strict";
+
+// What pages write beside their sheets: the pictures, [address, name, label] each, and the hits of each sheet.
+const tiles = {
+  known: new WeakMap(),
+  pictures(list) {
+    if (!tiles.known.has(list)) tiles.known.set(list, JSON.parse(list.dataset.pictures));
+    return tiles.known.get(list);
+  },
+  hits(item) {
+    return item.dataset.hits.split(";").map((hit) => {
+      const [value, picture, ...place] = hit.split(" ");
+      return { value, picture: Number(picture), place };
+    });
+  },
+};
+
+// A projection leads to its hit, a patch to its picture. Tiles become links when a mouse first comes to their sheets, so
+// that thousands of sheets cost nothing; a finger, which points at nothing before it taps, is followed to its tile.
+{
+  const cover = (pair) => {
+    const item = pair.closest("[data-hits]");
+    const pictures = tiles.pictures(pair.closest("[data-pictures]"));
+    const unit = pair.querySelector(".of").href;
+    const sheets = ["projections", "patches"].map((kind) => {
+      const cells = document.createElement("div");
+      cells.className = `cells ${kind}`;
+      tiles.hits(item).forEach((hit, rank) => {
+        const [address, name, label] = pictures[hit.picture];
+        const cell = document.createElement("a");
+        cell.href = kind === "patches" ? address : `${unit}#h${rank + 1}`;
+        cell.tabIndex = -1;
+        const place = hit.place.length ? `y ${hit.place[0]}, x ${hit.place[1]}` : null;
+        const leads = kind === "patches" ? "to the picture" : "to the hit";
+        cell.title = `${[hit.value, name, label, place].filter(Boolean).join(" · ")} → ${leads}`;
+        for (const [event, on] of [["pointerenter", true], ["pointerleave", false]]) {
+          cell.addEventListener(event, () => sheets.forEach((each) => each.children[rank].classList.toggle("on", on)));
+        }
+        cells.append(cell);
+      });
+      return cells;
+    });
+    pair.append(...sheets);
+  };
+  const bare = (target) => {
+    const pair = target.closest(".pair");
+    return pair?.closest("[data-hits]") && !pair.querySelector(".cells") ? pair : null;
+  };
+  document.addEventListener("pointerover", (event) => {
+    const pair = event.pointerType === "touch" ? null : bare(event.target);
+    if (pair) cover(pair);
+  });
+  document.addEventListener("click", (event) => {
+    const pair = event.pointerType === "touch" ? bare(event.target) : null;
+    if (!pair) return;
+    cover(pair);
+    const under = document.elementsFromPoint(event.clientX, event.clientY).find((each) => each.matches(".cells a"));
+    if (!under) return;
+    event.preventDefault();
+    under.click();
+  });
+}
 
 {
   const keys = document.getElementById("keys");
