@@ -42,11 +42,43 @@ WHAT = """## What is measured
   could at such rates. Zeros after unpooling are counted, so a way that leaves them out may exceed 100 %.
 - **Goals and floors.** A goal that is missed may stand as met where more than 80 % of the floor is reached. That floor
   is each shape's: it asks for the rate that torch's convolutions reach on this machine *for such shapes*. The other one
-  takes the best rate of a large, square, cache-friendly convolution for a window of a few cells with few channels, which
-  no convolution here reaches.
+  takes the best rate of any shape for all, for windows of a few cells and few channels too.
 
 Contestants take turns, every round in a fresh order. A ratio is the median of the rounds' ratios; its spread is the
 smallest and largest of them.
+"""
+
+TRIED = """## What was tried
+
+All of it gives the same hits and projections; the tests held that while it was changed.
+
+In use, for the galleries:
+
+- Windows of recorded switches, walked without autograd: no activations are kept, and a hit costs its own cone.
+- Work sorted by picture: one way up serves all units of all layers that chose it, and ends at the last step of which
+  something differs from picture to picture. Values are known from the scan.
+- Signals, pictures and switches with their channels last. Weights are turned once for the ordinary convolution that is
+  the transpose where the stride is 1, and kept.
+- A step to few channels, as the first convolution's to the pixels: earlier as one convolution for all phases of the
+  stride, put side by side; now as one product of all places with all weights, added up by these phases. A step from few
+  places, as a unit's first, and one of single pixels: a product likewise.
+- Unpooling in one pass, by flat places; switches read off autograd's record by a table of differences in the place of
+  divisions.
+- Masks only at values where signals can leave their maps. The way down of a layer (which steps, which windows, their
+  batch) worked out once for all batches.
+- Hits at once by the size of their largest signal, in powers of two, since kernels are set up anew for other lengths.
+
+In use, for the pass: maxima without places for all units, places only for those that enter the strongest; a thread that
+decodes ahead; pictures with their channels last; the network stopped after the last layer.
+
+Not in use:
+
+- Leaving out the zeros after unpooling and rectifying, by torch's sparse product, whose rows have to be sorted out anew
+  for every signal.
+- The first step down as a slice of the weights. It is a product with all channels of the layer, all but one of them
+  zero, at a single place; floors count the slice.
+- Lower precision: the numbers would not be the same.
+
 """
 
 HOW = """## How to run it
@@ -58,10 +90,10 @@ make bench BENCH='--only gallery-zfnet'
 ```
 
 The first measures all rows and takes an hour or more; the second the same rows with small samples, in under three
-minutes on two free cores; the third some measures anew, and keeps the other rows with their own date and load (`--only` takes beginnings of
-names; `--list` names them). The peers are installed into an environment of their own, `.venv-bench`. Let nothing else
-run meanwhile. Results stand in `bench/results.json`: per row `name`, `ratio`, `goal`, `floor_share`, `seconds`, and
-when, on what and how it was measured. No test asserts a time.
+minutes on two free cores, and says how long it took; the third some measures anew, and keeps the other rows with their
+own date and load (`--only` takes beginnings of names; `--list` names them). The peers are installed into an environment
+of their own, `.venv-bench`. Let nothing else run meanwhile. Results stand in `bench/results.json`: per row `name`,
+`ratio`, `goal`, `floor_share`, `seconds`, and when, on what and how it was measured. No test asserts a time.
 
 The short mode tells whether something broke, not by how much. It has one round, so no spread, and absolute times that
 one hiccup doubles. Its galleries take as many hits a picture as the full ones, so that one way up serves as many; but
@@ -81,6 +113,7 @@ the best rate found is lower, and so the shares of the floor are higher.
 """
 
 
+TRIED_MEASURE = "tried"  # whose rows stand under what was tried
 STANDS = 0.8  # of a floor, above which a goal stands as met
 
 RATIOS = [
@@ -93,11 +126,12 @@ def page(results: Mapping[str, Any]) -> str:
     """The whole page."""
     rows: list[Result] = list(results["rows"])
     measured = [row for row in rows if row["ratio"] is not None]
+    compared = [row for row in measured if row["measured"]["measure"] != TRIED_MEASURE]
     parts = [
         INTRODUCTION,
         machines(rows),
         "## Ratios\n",
-        table(RATIOS, map(ratio_row, measured)),
+        table(RATIOS, map(ratio_row, compared)),
         absent(rows),
         "## Times\n",
         table(["row", "seconds", "measured", "load before, after"], map(time_row, measured)),
@@ -218,6 +252,14 @@ def layer_row(layer: Result) -> list[object]:
         share(layer["down_floor_share"]),
         at_floor(layer["ratio"], layer.get("shape_share")),
     ]
+
+
+def tried(rows: Iterable[Result]) -> str:
+    """What was tried, with the alternatives that were timed in the same way."""
+    timed = [row for row in rows if row["measured"]["measure"] == TRIED_MEASURE]
+    head = ["what is in use", "in the place of", "ratio"]
+    lines = ([row["title"], row["against"], f"{number(row['ratio'])} {row['unit']}"] for row in timed)
+    return TRIED + (f"Timed by themselves, single steps:\n\n{table(head, lines)}" if timed else "")
 
 
 def samples(rows: Iterable[Result]) -> str:

@@ -1,7 +1,7 @@
 """Run the benchmark and write bench/results.json and docs/performance.md.
 
     python -m bench.run                              everything, which takes an hour or more
-    python -m bench.run --short                      all rows with small samples, in a few minutes
+    python -m bench.run --short                      all rows with small samples, in under three minutes
     python -m bench.run --only gallery-zfnet pass    these measures; the other rows stay as they were measured
     python -m bench.run --list                       the measures
 
@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, STARTED, crp_peer, gallery, growth, passes, reading
+from bench import ROOT, STARTED, crp_peer, gallery, growth, passes, reading, tried
 from bench.machine import load, machine, now
 from bench.rows import FULL, SHORT, Row, Settings
 
@@ -42,6 +42,7 @@ MEASURES: dict[str, Measure] = {
     "crp": crp_peer.measure,
     "growth": growth.measure,
     "reading": reading.measure,
+    "tried": tried.measure,
 }
 
 
