@@ -36,6 +36,7 @@ zoo: $(ZOO_STAMP)
 bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run $(BENCH)
 
+# The same rows of small samples, under three minutes on two free cores. Where to: `BENCH='--results R --page P'`.
 bench-short: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run --short $(BENCH)
 

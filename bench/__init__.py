@@ -5,8 +5,10 @@ A measure (one file each) gives rows; `run.py` runs measures and keeps their row
 """
 
 import sys
+import time
 from pathlib import Path
 
+STARTED = time.monotonic()  # before torch and the peers are imported
 ROOT = Path(__file__).parents[1]
 # The tests' made-up atlas, and the way to import torchvision beside a torch without CUDA.
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import statistics
-import time
+import tempfile
 import warnings
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -20,14 +18,13 @@ from torch import Tensor
 
 from bench import networks
 from bench.hits import default_layers
+from bench.passes import BATCH, scanned
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
-from bench.timing import interleaved, ratios
-from pixelward.scan import scan
+from bench.timing import interleaved, ratios, seconds
 from zoo.vision import torchvision
 
 NAME = "crp-zfnet"
-BATCH = 32
 GOAL = 5.0
 
 
@@ -59,37 +56,27 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
     pictures = Pictures(settings.passed, folder)
     copied = pictures.copied(folder / f"copied-{settings.passed}")
     names = [layer.location.module for layer in default_layers(net)]
-    numbers = count()
 
     def theirs(round_: int) -> float:
-        place = folder / f"crp-{next(numbers)}"
-        start = time.perf_counter()
         with (
+            tempfile.TemporaryDirectory(dir=folder) as place,
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("ignore")
-            visualization = FeatureVisualization(
-                CondAttribution(net),
-                _Dataset(pictures, net),
-                {name: ChannelConcept() for name in names},
-                path=str(place),
-            )
-            visualization.run(EpsilonPlusFlat(), 0, len(pictures), batch_size=BATCH)
-        spent = time.perf_counter() - start
-        shutil.rmtree(place)
-        return spent
+            return seconds(lambda: searched(place))
 
-    def ours(round_: int) -> float:
-        place = folder / f"crp-ours-{next(numbers)}"
-        start = time.perf_counter()
-        scan(net, copied, place, batch=BATCH, note=lambda line: None)
-        spent = time.perf_counter() - start
-        shutil.rmtree(place)
-        return spent
+    def searched(place: str) -> None:
+        concepts = {name: ChannelConcept() for name in names}
+        visualization = FeatureVisualization(CondAttribution(net), _Dataset(pictures, net), concepts, path=place)
+        visualization.run(EpsilonPlusFlat(), 0, len(pictures), batch_size=BATCH)
 
-    given = interleaved({"pixelward": ours, "zennit-crp": theirs}, settings.rounds, settings.seed)
+    given = interleaved(
+        {"pixelward": lambda round_: scanned(net, copied, folder), "zennit-crp": theirs},
+        settings.rounds,
+        settings.seed,
+    )
     ratio, spread = ratios(given["zennit-crp"], given["pixelward"])
     return [
         Row(
@@ -100,7 +87,7 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
             goal=GOAL,
             seconds={name: statistics.median(every) for name, every in given.items()},
             samples=f"{len(pictures)} pictures ({pictures.told}), {len(names)} layers, batches of {BATCH}, "
-            f"{settings.rounds} rounds.",
+            f"{settings.rounds} round{'s' * (settings.rounds > 1)}.",
             spread=spread,
         )
     ]

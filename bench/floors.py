@@ -23,8 +23,8 @@ from bench.timing import best
 from pixelward.core import rules
 from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
+from pixelward.core.recorder import Recorder
 
-BATCHES = (1, 8, 32, 128)
 NUMBERS = 40_000_000  # of a tensor that is timed, at most
 
 
@@ -70,16 +70,24 @@ class Floor:
         return self.own_up * pictures + sum(map(operator.mul, self.own_down, hits))
 
 
-def floor(up: Sequence[Work], down: Sequence[Sequence[Work]], hits: Sequence[int], pictures: int, shapes: int) -> Floor:
+def floor(
+    up: Sequence[Work],
+    down: Sequence[Sequence[Work]],
+    hits: Sequence[int],
+    pictures: int,
+    shapes: int,
+    batches: Sequence[int],
+) -> Floor:
     """The floor of a gallery of some pictures, which times what it needs.
 
-    hits: by layer, as `down` is. shapes: of each way, the most expensive, that have a rate of their own.
+    hits: by layer, as `down` is. shapes: of each way, the most expensive, that have a rate of their own. batches: in
+    which they are timed.
     """
     amounts: Counter[tuple[object, ...]] = Counter()
     for works, times in ((up, pictures), *zip(down, hits, strict=True)):
         for work in works:
             amounts[work.shape] += work.adds * times
-    rates = rates_of([*up, *(work for works in down for work in works)], amounts, shapes)
+    rates = rates_of([*up, *(work for works in down for work in works)], amounts, shapes, batches)
     best = max(rates.values(), default=1.0)
 
     def own(works: Sequence[Work]) -> float:
@@ -87,6 +95,15 @@ def floor(up: Sequence[Work], down: Sequence[Sequence[Work]], hits: Sequence[int
 
     sums = [sum(work.adds for work in works) for works in down]
     return Floor(sum(work.adds for work in up), sums, best, own(up), [own(works) for works in down])
+
+
+def last_recorded(recorder: Recorder, picture: Tensor) -> int:
+    """The number of the last step that a recorder makes anew of every batch, so far the network runs; -1 for none.
+
+    picture: (1, C, H, W), whose plans share all other steps.
+    """
+    pairs = zip(recorder.plan(picture).steps, recorder.plan(picture).steps, strict=True)
+    return max((number for number, (one, other) in enumerate(pairs) if one is not other), default=-1)
 
 
 def up(plan: Plan, last: int | None = None) -> list[Work]:
@@ -132,7 +149,7 @@ def _window(plan: Plan, boxes: object, value: int) -> tuple[int, int]:
 
 
 def rates_of(
-    works: Iterable[Work], amounts: Mapping[tuple[object, ...], int], shapes: int
+    works: Iterable[Work], amounts: Mapping[tuple[object, ...], int], shapes: int, batches: Sequence[int]
 ) -> dict[tuple[object, ...], float]:
     """The most multiply-adds a second that torch's convolutions reach, for the shapes that most of the time goes to."""
     chosen: dict[tuple[object, ...], Work] = {}
@@ -140,7 +157,7 @@ def rates_of(
         own = {work.shape: work for work in works if work.down is way}
         ordered = sorted(own, key=lambda shape: -amounts[shape])
         chosen |= {shape: own[shape] for shape in ordered[:shapes]}
-    rates = {shape: max(_rate(work, batch) for batch in BATCHES) for shape, work in chosen.items()}
+    rates = {shape: max(_rate(work, batch) for batch in batches) for shape, work in chosen.items()}
     return {shape: rate for shape, rate in rates.items() if rate}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
+from torch import nn
 
 from bench import captum_peer, floors, hits, networks, ours
 from bench.captum_peer import Modules
@@ -20,11 +23,8 @@ from bench.timing import interleaved, ratios
 from pixelward.core.projector import PICTURES
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
-from pixelward.core.trace import trace
 
 K = 9
-SAME = 1e-3  # relative difference that rounding in float32 explains
-CHECKED = 4  # hits that are compared with Captum before anything is timed
 GOALS = {"zfnet": 25.0, "resnet50": 5.0, "googlenet": 5.0, "vgg16": 5.0}
 BATCHED_GOALS = {"": 20.0, "conv2": 30.0, "conv3": 10.0}
 
@@ -40,8 +40,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
     pictures = Pictures(settings.pictures if complete else settings.deep_pictures, folder)
     every = hits.default_layers(net)
     layers = every if complete else hits.evenly(every, settings.layers)
-    # As many hits a picture as a gallery from 1000 pictures has: one forward pass serves so many.
-    share = min(1.0, len(pictures) / 1000)
+    share = hits.share_of_units(every, layers, len(pictures))
     gallery = hits.find(net, layers, pictures, k=K, share=share, seed=settings.seed)
     return _Measured(name, network, gallery, settings, complete, len(every), share).rows(title)
 
@@ -116,7 +115,9 @@ class _Measured:
             if self.modules.of(self.gallery.layers[layer]) is None:
                 continue
             captum_peer.time_one(self.gallery, self.modules, self.sample[0][layer][:1])
-            if self.complete:
+            if self.complete and len(self.settings.sizes) == 1:
+                self.best_batch[layer] = self.settings.sizes[0]
+            elif self.complete:
                 random = Random(self.settings.seed)
                 spent = {n: min(self._one_batch(layer, n, random) for _ in range(2)) for n in self.settings.sizes}
                 self.best_batch[layer] = min(spent, key=lambda n: spent[n])
@@ -223,11 +224,11 @@ class _Measured:
         preprocess = networks.preprocess_of(self.gallery.net)
         picture = self.gallery.pictures.tensor(self.holding[0], preprocess)[None]
         addresses = [layer.address for layer in self.gallery.layers]
-        traced = trace(self.gallery.net, picture, addresses)
         recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
-        up = floors.up(traced.plan, last=max(recorder._places.values(), default=-1))
-        down = [floors.down(traced.plan, traced.targets[address].value) for address in addresses]
-        return floors.floor(up, down, self.counts, len(self.holding), self.settings.shapes)
+        plan, settings = recorder.plan(picture), self.settings
+        up = floors.up(plan, last=floors.last_recorded(recorder, picture))
+        down = [floors.down(plan, recorder.targets[address].value) for address in addresses]
+        return floors.floor(up, down, self.counts, len(self.holding), settings.shapes, settings.floor_batches)
 
     def _samples(self) -> str:
         random_share = "" if self.share == 1 else f" a random {self.share:.1%} of the units of"
@@ -247,7 +248,8 @@ class _Measured:
         return (
             f"{len(self.gallery.hits)} projections for{random_share} {layers}, {self.network.weights}, hits in "
             f"{len(self.holding)} of {self.gallery.pictures.told}. Pixelward: {covered}. Captum: {per_round} random "
-            f"hits a layer and round, extrapolated by hits. {self.settings.rounds} rounds."
+            f"hits a layer and round, extrapolated by hits. {self.settings.rounds} round"
+            f"{'s' * (self.settings.rounds > 1)}."
         )
 
     # ------------------------------------------------------------ are both right?
@@ -255,38 +257,47 @@ class _Measured:
     def _agreement(self) -> str:
         """Compare a few hits with Captum. Raises where both should be right and differ."""
         as_is = self._difference(self.gallery)
-        plain = networks.without_response_norms(self.gallery.net)
-        same = any(isinstance(module, torch.nn.LocalResponseNorm) for module in self.gallery.net.modules())
-        if same:
-            alike = Gallery(plain, self.gallery.layers, self.gallery.pictures, self.gallery.hits)
-            found = self._difference(alike)
-        else:
-            found = as_is
-        if found is None:
+        if as_is is None:
             return "Captum cannot be asked for these layers."
-        if found > SAME:
-            return f"Captum's maps are not the deconvnet's on this network (relative difference {found:.0e})."
-        text = f"Value times Captum's map equals our projection within {found:.0e} of its largest number"
-        if same:
+        found, text = as_is, "Value times Captum's map equals our projection within {:.0e} of its largest number"
+        if any(isinstance(module, nn.LocalResponseNorm) for module in self.gallery.net.modules()):
+            found = (
+                self._difference(replace(self.gallery, net=networks.without_response_norms(self.gallery.net))) or 0.0
+            )
             text += f" where response norms are taken out; with them, which Captum differentiates, within {as_is:.0e}"
-        return text + "."
+        if found > rounding(self.gallery.net):
+            raise ArithmeticError(f"{self.name}: Captum's maps and ours differ by {found:.0e} of the largest number")
+        return text.format(found) + ", both in float64."
 
     def _difference(self, gallery: Gallery) -> float | None:
+        """The largest, of a few hits, over the largest number of ours; in float64, where a mistake is no rounding."""
         random = Random(self.settings.seed)
-        side = networks.preprocess_of(gallery.net).size
-        modules = Modules(gallery.net, torch.zeros(1, len(networks.preprocess_of(gallery.net).mean), side, side))
-        asked = [hit for hit in gallery.hits if modules.of(gallery.layers[hit.layer]) is not None]
-        worst = None
-        for hit in random.sample(asked, min(CHECKED, len(asked))):
-            picture = gallery.pictures.tensor(hit.picture, networks.preprocess_of(gallery.net))[None]
+        gallery = replace(gallery, net=copy.deepcopy(gallery.net).double())
+        asked = [hit for hit in gallery.hits if self.modules.of(gallery.layers[hit.layer]) is not None]
+        if not asked:
+            return None
+        modules = Modules(gallery.net, ours.picture_of(gallery, asked[0]))
+        worst = 0.0
+        for hit in random.sample(asked, min(self.settings.checked, len(asked))):
             signal, value = ours.project(gallery, hit)
-            module = modules.of(gallery.layers[hit.layer])
-            if value <= 0 or module is None:
+            if value <= 0:  # nothing is sent down, as from a unit that is silent where response norms are taken out
                 continue
-            their = value * captum_peer.one(gallery.net, module, picture, hit)[0].detach()
-            largest = max(float(signal.abs().max()), 1e-30)
-            worst = max(worst or 0.0, float((signal - their).abs().max()) / largest)
+            module = modules.of(gallery.layers[hit.layer])
+            assert module is not None
+            theirs = captum_peer.one(gallery.net, module, ours.picture_of(gallery, hit), hit)[0].detach()
+            worst = max(worst, float((signal - value * theirs).abs().max()) / float(signal.abs().max()))
         return worst
+
+
+def rounding(net: nn.Module) -> float:
+    """The relative difference that rounding can make of two ways of one projection in float64.
+
+    Every number is a sum along the way up and down, to which each convolution adds as many terms as a place of its
+    kernel meets; each may be rounded once, and the two ways sum in different orders.
+    """
+    weights = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d)]
+    terms = sum(weight.numel() // weight.shape[0] + weight.numel() // weight.shape[1] for weight in weights)
+    return terms * torch.finfo(torch.float64).eps
 
 
 class _Ours:

@@ -65,6 +65,15 @@ def evenly(every: Sequence[Layer], number: int | None) -> list[Layer]:
     return [every[round(at * (len(every) - 1) / max(1, number - 1))] for at in range(number)]
 
 
+def share_of_units(every: Sequence[Layer], chosen: Sequence[Layer], pictures: int) -> float:
+    """Of the chosen layers' units, so many that a picture has as many hits as in a gallery of all layers from 1000.
+
+    One way up serves as many hits then, however few pictures and layers are measured.
+    """
+    units = sum(layer.channels for layer in every) / sum(layer.channels for layer in chosen)
+    return min(1.0, pictures / 1000 * units)
+
+
 def find(net: nn.Module, chosen: Sequence[Layer], pictures: Pictures, *, k: int, share: float, seed: int) -> Gallery:
     """The k strongest hits of a random share of the units of every layer, at least one unit each."""
     preprocess = preprocess_of(net)

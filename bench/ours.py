@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,40 +37,27 @@ class Spent:
 def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spent:
     """Project the hits of these pictures, batch by batch. Pictures are decoded before the clock runs.
 
-    most: all hits; else `SOME` of each layer and batch.
+    most: all hits; else `SOME` of each layer and batch. The way up runs inside of the projector, before the first hits
+    come down: it is timed once more by itself, and the time until these hits less that is their way down. The deepest
+    layer goes first, beside whose way down the noise of a difference is small.
     """
     spent = Spent()
     by_picture, preprocess = gallery.by_picture(), preprocess_of(gallery.net)
-    projector = Projector(gallery.net, [layer.address for layer in gallery.layers], DECONVNET)
-    with _forward_timed(spent):
-        for at in range(0, len(pictures), PICTURES):
-            numbers = pictures[at : at + PICTURES]
-            batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
-            chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
-            _batch(gallery, projector, batch, sorted(chosen, key=lambda pair: pair[1].layer), spent, most)
+    addresses = [layer.address for layer in gallery.layers]
+    projector = Projector(gallery.net, addresses, DECONVNET)
+    recorder: Recorder | None = None
+    for at in range(0, len(pictures), PICTURES):
+        numbers = pictures[at : at + PICTURES]
+        batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
+        chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
+        start = time.perf_counter()
+        if recorder is None:  # as in the projector, which does so for its first batch
+            recorder = Recorder(gallery.net, addresses, DECONVNET, batch[:1])
+        recorder.plan(batch)
+        up = time.perf_counter() - start
+        deepest_first = sorted(chosen, key=lambda pair: -pair[1].layer)
+        _batch(gallery, projector, batch, deepest_first, spent, up, most)
     return spent
-
-
-@contextmanager
-def _forward_timed(spent: Spent) -> Iterator[None]:
-    """Counts the time of forward passes apart, wherever the projector lets them run."""
-    plan, init = Recorder.plan, Recorder.__init__
-
-    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*given)
-            finally:
-                spent.forward += time.perf_counter() - start
-
-        return call
-
-    Recorder.plan, Recorder.__init__ = timed(plan), timed(init)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Recorder.plan, Recorder.__init__ = plan, init  # type: ignore[method-assign]
 
 
 def _batch(
@@ -81,9 +66,10 @@ def _batch(
     batch: Tensor,
     chosen: Sequence[tuple[int, Hit]],
     spent: Spent,
+    up: float,
     most: bool,
 ) -> None:
-    """One batch through the network and its hits down."""
+    """One batch through the network, for which `up` seconds are taken, and its hits down."""
     hits = {}
     layers = {}
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
@@ -95,16 +81,23 @@ def _batch(
         hits[gallery.layers[layer].address] = Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
         layers[gallery.layers[layer].address] = layer
     spent.pictures += len(batch)
-    start, forward = time.perf_counter(), spent.forward
+    spent.forward += up
+    start = time.perf_counter() + up
     for sent in projector.project(batch, hits):
         now = time.perf_counter()
-        spent.add(layers[sent.address], now - start - (spent.forward - forward), len(sent.rows))
-        start, forward = time.perf_counter(), spent.forward
+        spent.add(layers[sent.address], now - start, len(sent.rows))
+        start = time.perf_counter()
+
+
+def picture_of(gallery: Gallery, hit: Hit) -> Tensor:
+    """The picture that holds a hit, (1, C, H, W), in the numbers that the network computes with."""
+    like = next(gallery.net.parameters())
+    return gallery.pictures.tensor(hit.picture, preprocess_of(gallery.net))[None].to(like)
 
 
 def project(gallery: Gallery, hit: Hit) -> tuple[Tensor, float]:
-    """One hit's signal in the whole picture, (C, H, W), and its value, for comparing."""
-    picture = gallery.pictures.tensor(hit.picture, preprocess_of(gallery.net))[None]
+    """One hit's signal in the whole picture, (C, H, W), and its value, for comparing; as precise as the network is."""
+    picture = picture_of(gallery, hit)
     address = gallery.layers[hit.layer].address
     traced = trace(gallery.net, picture, [address], DECONVNET)
     target = traced.targets[address]

@@ -1,16 +1,17 @@
 """Row 2: the pass over the pictures beside the bare forward pass of the same network, pictures and loader.
 
 The bare pass decodes in the same thread ahead of the network, in batches of the same size, and keeps nothing. It is run
-twice: through the whole network, and stopped, as the scan is, after the last layer that is scanned.
+three times: as users write it, with network and batches in channels_last (as a scan lays its batches where the network
+gives the same), and stopped, as the scan is, after the last layer that is scanned.
 """
 
 from __future__ import annotations
 
-import shutil
+import copy
 import statistics
-import time
-from collections.abc import Iterator
-from itertools import count, islice
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -20,14 +21,22 @@ from bench import networks
 from bench.hits import default_layers
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
-from bench.timing import interleaved, ratios
-from pixelward.core.layers import Layer, observe
+from bench.timing import interleaved, ratios, seconds
+from pixelward.core.layers import observe
 from pixelward.data.images import Preprocess
 from pixelward.scan import ahead, scan
 
 BATCH = 32
 AHEAD = 2 * BATCH  # pictures that may wait, as in a scan
 GOAL = 0.95
+WARM = 4  # pictures
+
+# By contestant: what its row's name ends with, what a reader is told, and the goal.
+AGAINST: dict[str, tuple[str, str, float | None]] = {
+    "bare": ("", "the bare forward pass, same loader", GOAL),
+    "channels last": ("-last", "the same, network and batches in channels_last", None),
+    "stopped": ("-stopped", "the bare forward pass, stopped after the last layer scanned", None),
+}
 
 
 def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
@@ -41,35 +50,31 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
     copied = pictures.copied(folder / f"copied-{settings.passed}")
     preprocess = networks.preprocess_of(net)
     last = default_layers(net)[-1]
-    numbers = count()
+    turned = in_channels_last(net)
 
-    def scanned(round_: int) -> float:
-        atlas = folder / f"pass-{name}-{next(numbers)}"
-        start = time.perf_counter()
-        scan(net, copied, atlas, batch=BATCH, note=lambda line: None)
-        spent = time.perf_counter() - start
-        shutil.rmtree(atlas)
-        return spent
+    def stopped(batch: Tensor) -> None:
+        observe(net, batch, [last], lambda number, maps: None)
 
-    first = torch.stack(list(islice(pictures.tensors(preprocess), BATCH)))
-    with torch.no_grad():
-        net(first)  # warm up
+    ways: dict[str, Callable[[Tensor], object]] = {"bare": net, "channels last": turned, "stopped": stopped}
+    first = torch.stack(list(islice(pictures.tensors(preprocess), WARM)))
+    for way in ways.values():
+        with torch.no_grad():
+            way(first)
     given = interleaved(
         {
-            "pixelward": scanned,
-            "bare": lambda round_: bare(net, pictures, preprocess, None),
-            "stopped": lambda round_: bare(net, pictures, preprocess, last),
+            "pixelward": lambda round_: scanned(net, copied, folder),
+            **{who: lambda round_, way=way: bare(way, pictures, preprocess) for who, way in ways.items()},
         },
         settings.rounds,
         settings.seed,
     )
-    samples = f"{len(pictures)} pictures ({pictures.told}), batches of {BATCH}, {settings.rounds} rounds."
+    samples = (
+        f"{len(pictures)} pictures ({pictures.told}), batches of {BATCH}, {settings.rounds} "
+        f"round{'s' * (settings.rounds > 1)}."
+    )
     rows = []
-    for against, suffix, words, goal in (
-        ("bare", "", "the bare forward pass, same loader", GOAL),
-        ("stopped", "-stopped", "the same, stopped after the last layer scanned", None),
-    ):
-        ratio, spread = ratios(given[against], given["pixelward"])
+    for who, (suffix, words, goal) in AGAINST.items():
+        ratio, spread = ratios(given[who], given["pixelward"])
         rows.append(
             Row(
                 name=f"pass-{name}{suffix}",
@@ -78,10 +83,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
                 ratio=ratio,
                 goal=goal,
                 unit="of its throughput",
-                seconds={
-                    "pixelward": statistics.median(given["pixelward"]),
-                    against: statistics.median(given[against]),
-                },
+                seconds={"pixelward": statistics.median(given["pixelward"]), who: statistics.median(given[who])},
                 samples=samples,
                 spread=spread,
             )
@@ -89,16 +91,27 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
     return rows
 
 
-def bare(net: nn.Module, pictures: Pictures, preprocess: Preprocess, last: Layer | None) -> float:
-    """Seconds of all pictures through the network, up to `last`."""
-    start = time.perf_counter()
-    for batch in batches(pictures, preprocess):
-        if last is None:
-            with torch.no_grad():
-                net(batch)
-        else:
-            observe(net, batch, [last], lambda number, maps: None)
-    return time.perf_counter() - start
+def scanned(net: nn.Module, pictures: Path, folder: Path) -> float:
+    """Seconds of a scan of a folder of pictures, from the files to the finished atlas, which is not kept."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        return seconds(lambda: scan(net, pictures, Path(place) / "atlas", batch=BATCH, note=lambda line: None))
+
+
+def in_channels_last(net: nn.Module) -> Callable[[Tensor], object]:
+    """The network as torch's guide to channels_last has it: its weights laid once, every batch before it goes in."""
+    turned = copy.deepcopy(net).to(memory_format=torch.channels_last)
+    return lambda batch: turned(batch.to(memory_format=torch.channels_last))
+
+
+def bare(way: Callable[[Tensor], object], pictures: Pictures, preprocess: Preprocess) -> float:
+    """Seconds of all pictures through a network."""
+
+    def run() -> None:
+        with torch.no_grad():
+            for batch in batches(pictures, preprocess):
+                way(batch)
+
+    return seconds(run)
 
 
 def batches(pictures: Pictures, preprocess: Preprocess) -> Iterator[Tensor]:

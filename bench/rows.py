@@ -14,8 +14,9 @@ class Settings:
     pictures: of 224 pixels, for ZFNet's gallery. rounds: interleaved repetitions. hits: that Captum is asked for, per
     layer and round. deep_pictures, deep_hits: likewise for the networks of many layers. layers: of those, evenly
     spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of ours a round,
-    where a round does not take all pictures. shapes: of convolutions, each way, that are timed apart for the floor.
-    passed: pictures of the passes. small: pictures of 64 pixels for the growth rows; ten times as many in its largest
+    where a round does not take all pictures. checked: hits that are compared with Captum before anything is timed.
+    shapes: of convolutions, each way, that are timed apart for the floor, in batches of `floor_batches`. passed:
+    pictures of the passes. small: pictures of 64 pixels for the growth rows; ten times as many in its largest
     part. small_layers: that they scan. units: of the atlas that is read from. reads: of it.
     """
 
@@ -28,7 +29,9 @@ class Settings:
     layers: int | None = None
     sizes: tuple[int, ...] = (8, 16, 32)
     batches: int = 1
+    checked: int = 4
     shapes: int = 16
+    floor_batches: tuple[int, ...] = (1, 8, 32, 128)
     passed: int = 512
     small: int = 1000
     small_layers: int = 2
@@ -41,14 +44,16 @@ FULL = Settings()
 SHORT = Settings(
     short=True,
     pictures=64,
-    deep_pictures=32,
-    rounds=2,
+    deep_pictures=16,
+    rounds=1,
     hits=2,
     deep_hits=1,
     layers=3,
     sizes=(8,),
-    shapes=4,
-    passed=64,
+    checked=2,
+    shapes=2,
+    floor_batches=(8,),
+    passed=32,
     small=100,
     small_layers=1,
     reads=60,

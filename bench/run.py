@@ -1,7 +1,7 @@
 """Run the benchmark and write bench/results.json and docs/performance.md.
 
     python -m bench.run                              everything, which takes an hour or more
-    python -m bench.run --short                      all rows with small samples, in a few minutes
+    python -m bench.run --short                      all rows with small samples, in under three minutes
     python -m bench.run --only gallery-zfnet pass    these measures; the other rows stay as they were measured
     python -m bench.run --list                       the measures
 
@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, crp_peer, gallery, growth, passes, reading
+from bench import ROOT, STARTED, crp_peer, gallery, growth, passes, reading, tried
 from bench.machine import load, machine, now
 from bench.rows import FULL, SHORT, Row, Settings
 
@@ -42,6 +42,7 @@ MEASURES: dict[str, Measure] = {
     "crp": crp_peer.measure,
     "growth": growth.measure,
     "reading": reading.measure,
+    "tried": tried.measure,
 }
 
 
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from bench.page import page
 
     given.page.write_text(page(json.loads(given.results.read_text("utf-8"))), encoding="utf-8")
+    minutes, seconds = divmod(round(time.monotonic() - STARTED), 60)
+    print(f"{len(chosen)} of {len(MEASURES)} measures took {minutes} min {seconds} s, imports included", flush=True)
     return 0
 
 
@@ -90,6 +93,7 @@ def run(name: str, settings: Settings, folder: Path) -> list[dict[str, Any]]:
     gc.collect()
     for row in rows:
         print("   ", told(row), flush=True)
+    print(f"    {how['took']} s", flush=True)
     return [{**row.to_json(), "measured": how} for row in rows]
 
 

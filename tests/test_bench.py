@@ -16,7 +16,7 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("the benchmark is part of the checkout", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from bench import floors, hits, ours, passes, run  # noqa: E402
+from bench import floors, gallery, hits, ours, passes, run, tried  # noqa: E402
 from bench import page as pages  # noqa: E402
 from bench import pictures as photos  # noqa: E402
 from bench.pictures import Pictures, smooth_noise  # noqa: E402
@@ -24,6 +24,8 @@ from bench.rows import FULL, Row, Settings, missing  # noqa: E402
 from bench.timing import interleaved, ratios  # noqa: E402
 
 from pixelward.core.layers import find_layers  # noqa: E402
+from pixelward.core.recorder import Recorder  # noqa: E402
+from pixelward.core.rules import DECONVNET  # noqa: E402
 from pixelward.core.trace import trace  # noqa: E402
 from pixelward.data.images import Preprocess  # noqa: E402
 
@@ -73,6 +75,17 @@ def test_a_window_is_no_larger_than_the_map():
     assert [work.adds for work in works] == [2 * 81, 6 * 6 * 2 * 49]
 
 
+def test_the_way_up_ends_at_the_last_step_that_differs_between_pictures():
+    net = stack()
+    recorder = Recorder(net, ["1", "5"], DECONVNET, torch.zeros(1, 3, 32, 32))
+    last = floors.last_recorded(recorder, torch.rand(1, 3, 32, 32))
+    plan = recorder.plan(torch.rand(1, 3, 32, 32))
+    assert plan.steps[last].switches is not None
+    assert [work.step.weight.shape for work in floors.up(plan, last)] == [net[0].weight.shape]
+    plain = Recorder(nn.Sequential(net[0], net[1]), ["1"], DECONVNET, torch.zeros(1, 3, 32, 32))
+    assert floors.last_recorded(plain, torch.rand(1, 3, 32, 32)) == -1
+
+
 def test_a_floor_adds_up_pictures_and_hits():
     floor = floors.Floor(up=10, down=[1, 5], rate=2.0, own_up=7.0, own_down=[0.5, 3.0])
     assert floor.seconds(3, [4, 2]) == (30 + 4 + 10) / 2
@@ -82,9 +95,9 @@ def test_a_floor_adds_up_pictures_and_hits():
 def test_a_floor_times_each_shape_and_the_best_of_all(monkeypatch: pytest.MonkeyPatch):
     traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
     up, down = floors.up(traced.plan), floors.down(traced.plan, traced.targets["5"].value)
-    assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter(), 3).values())
+    assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter(), 3, (1, 8)).values())
     monkeypatch.setattr(floors, "_rate", lambda work, batch: batch * (4.0 if work.size == (5, 5) else 2.0))
-    found, most = floors.floor(up, [down], [7], pictures=3, shapes=2), max(floors.BATCHES)  # of three each way
+    found, most = floors.floor(up, [down], [7], pictures=3, shapes=2, batches=(1, 8)), 8  # of three each way
     adds = [work.adds for work in up]
     assert (found.up, found.rate) == (sum(adds), 4 * most)
     assert found.own_up == pytest.approx((adds[0] / 2 + adds[1] / 4 + adds[2] / 4) / most)
@@ -119,15 +132,27 @@ def test_pictures_of_noise_are_always_the_same(tmp_path: Path):
 def test_a_gallery_s_hits_go_down_and_are_counted(noise: Pictures):
     net = stack()
     layers = find_layers(net, ["1", "4"], size=(32, 32))
-    gallery = hits.find(net, layers, noise, k=2, share=1.0, seed=0)
-    assert gallery.counts()[0] <= 2 * 4
-    assert len(gallery.hits) > 6
-    spent = ours.draw(gallery, list(gallery.by_picture()))
-    assert {layer: number for layer, (_, number) in spent.layers.items()} == dict(enumerate(gallery.counts()))
-    assert spent.pictures == len(gallery.by_picture())
-    signal, value = ours.project(gallery, gallery.hits[0])
+    found = hits.find(net, layers, noise, k=2, share=1.0, seed=0)
+    assert found.counts()[0] <= 2 * 4
+    assert len(found.hits) > 6
+    spent = ours.draw(found, list(found.by_picture()))
+    assert {layer: number for layer, (_, number) in spent.layers.items()} == dict(enumerate(found.counts()))
+    assert spent.pictures == len(found.by_picture())
+    signal, value = ours.project(found, found.hits[0])
     assert signal.shape == (3, 32, 32)
-    assert value == pytest.approx(gallery.hits[0].value, rel=1e-4)
+    assert value == pytest.approx(found.hits[0].value, rel=1e-4)
+
+
+def test_few_layers_have_as_many_hits_a_picture_as_all():
+    every = find_layers(stack(), ["1", "4", "5"], size=(32, 32))
+    assert hits.share_of_units(every, every, 500) == 0.5
+    assert hits.share_of_units(every, every[:1], 100) == pytest.approx(0.1 * (4 + 6 + 8) / 4)
+    assert hits.share_of_units(every, every[:1], 1000) == 1.0
+
+
+def test_rounding_is_that_of_the_terms_of_a_way():
+    terms = (3 + 4) * 25 + (4 + 6) * 9 + (6 + 8)
+    assert gallery.rounding(stack()) == terms * torch.finfo(torch.float64).eps
 
 
 def test_captum_is_asked_for_the_module_that_puts_a_layer_out(noise: Pictures):
@@ -148,9 +173,9 @@ def test_captum_is_asked_for_the_module_that_puts_a_layer_out(noise: Pictures):
     layers = hits.default_layers(net)
     modules = captum_peer.Modules(net, torch.zeros(1, 3, 32, 32))
     assert [modules.of(layer) for layer in layers] == [net.a, net.relu]
-    gallery = hits.find(net, layers, noise, k=1, share=1.0, seed=0)
-    for hit in (gallery.hits[0], gallery.hits[-1]):
-        signal, value = ours.project(gallery, hit)
+    found = hits.find(net, layers, noise, k=1, share=1.0, seed=0)
+    for hit in (found.hits[0], found.hits[-1]):
+        signal, value = ours.project(found, hit)
         picture = noise.tensor(hit.picture, SMALL)[None]
         module = modules.of(layers[hit.layer])
         for theirs in (
@@ -163,8 +188,30 @@ def test_captum_is_asked_for_the_module_that_puts_a_layer_out(noise: Pictures):
 def test_the_bare_pass_sees_every_picture(noise: Pictures):
     net, seen = stack(), []
     net[0].register_forward_hook(lambda module, given, output: seen.append(len(output)))
-    assert passes.bare(net, noise, SMALL, None) > 0
+    assert passes.bare(net, noise, SMALL) > 0
     assert seen == [passes.BATCH]  # padded, as in a scan
+
+
+def test_a_pass_with_channels_last_gives_the_same_and_leaves_the_network(noise: Pictures):
+    net, picture, laid = stack(), noise.tensor(0, SMALL)[None], []
+    turned = passes.in_channels_last(net)
+    torch.testing.assert_close(turned(picture), net(picture))
+    net[0].register_forward_hook(lambda module, given, output: laid.append(given[0].is_contiguous()))
+    assert passes.bare(net, noise, SMALL) > 0
+    assert laid == [True]
+    assert net[0].weight.is_contiguous()
+
+
+def test_a_timed_scan_leaves_nothing(noise: Pictures, tmp_path: Path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    assert passes.scanned(stack(), noise.copied(tmp_path / "copied"), folder) > 0
+    assert not list(folder.iterdir())
+
+
+def test_forms_that_are_timed_give_the_same():
+    for pair in tried.pairs(0, hits=2, cells=6):
+        torch.testing.assert_close(pair.used(), pair.other(), rtol=1e-4, atol=1e-3, msg=pair.name)
 
 
 # ---------------------------------------------------------------- results and page
@@ -225,15 +272,31 @@ def test_a_page_says_what_the_results_say():
     ]
     text = pages.page({"rows": [{**row.to_json(), "measured": how} for row in rows]})
     lines = text.splitlines()
-    assert r"| Projections \| all | a peer | **12.5** times | 11 to 13.2 | 25 | no | 42% | 60% | 29.7 |" in lines
-    assert r"| Projections \| all | a peer | **1.04** times the memory | - | at most 1.05 | yes | - | - | - |" in lines
-    assert "| conv7:relu | 18 | - | 6.12 | 0.0012 | - | 1234 | 50% | 62% | 0.0% |" in lines
+    assert r"| Projections \| all | a peer | **12.5** times | 11 to 13.2 | 25 | no | 42% | 60% | 29.7 | 20.8 |" in lines
+    assert (
+        r"| Projections \| all | a peer | **1.04** times the memory | - | at most 1.05 | yes | - | - | - | - |" in lines
+    )
+    assert "| conv7:relu | 18 | - | 6.12 | 0.0012 | - | 1234 | 50% | 62% | 0.0% | - |" in lines
     assert "- Another network: not measured: it is not here" in lines
     assert "- `gallery-zfnet`: a few. Both agree." in lines
     assert "2026-01-02 03:04 UTC" in text
 
 
+@pytest.mark.parametrize(
+    ("ratio", "reached", "spread", "told"),
+    [
+        (30.0, 0.1, [26.0, 31.0], "yes"),
+        (26.0, 0.1, [24.0, 27.0], "yes, within the spread"),
+        (20.0, 0.85, [19.0, 21.0], "stands, at 85% of each shape's floor"),
+        (20.0, 0.8, [19.0, 21.0], "no"),
+        (20.0, None, None, "no"),
+    ],
+)
+def test_a_goal_stands_by_each_shape_s_floor(ratio, reached, spread, told):
+    assert pages.verdict(result(ratio=ratio, shape_share=reached, spread=spread).to_json()) == told
+
+
 def test_there_is_a_measure_for_every_row_of_the_table():
     beginnings = {name.partition("-")[0] for name in run.MEASURES}
-    assert beginnings == {"gallery", "pass", "crp", "growth", "reading"}
+    assert beginnings == {"gallery", "pass", "crp", "growth", "reading", "tried"}
     assert Settings() == FULL

@@ -1,0 +1,106 @@
+"""What was tried: forms of single steps that are in use, beside others. For the page, without goals."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.rows import Row, Settings
+from bench.timing import best, interleaved, ratios
+from pixelward.core import rules
+from pixelward.core.layout import laid_out
+from pixelward.core.trace import trace
+from pixelward.core.transposed import transposed
+from pixelward.nets.zfnet import zfnet
+
+
+class Pair(NamedTuple):
+    """Two forms of one step, which give the same numbers: the one in use, and the other."""
+
+    name: str
+    title: str
+    against: str
+    sizes: str
+    used: Callable[[], Tensor]
+    other: Callable[[], Tensor]
+
+
+def measure(settings: Settings, folder: Path) -> list[Row]:
+    rows = []
+    for pair in pairs(settings.seed):
+        ways = {"used": pair.used, "other": pair.other}
+        with torch.no_grad():
+            timed = {who: lambda round_, way=way: best(way, at_least=0.05) for who, way in ways.items()}
+            given = interleaved(timed, settings.rounds, settings.seed)
+        ratio, spread = ratios(given["other"], given["used"])
+        spent = {who: statistics.median(every) for who, every in given.items()}
+        samples = f"{pair.sizes}, random numbers; each the best of several calls."
+        rows.append(Row(f"tried-{pair.name}", pair.title, pair.against, ratio, None, spent, samples, spread=spread))
+    return rows
+
+
+def _sparse(matrix: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it a beta
+        return matrix.to_sparse_csr()
+
+
+def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
+    """hits: signals in a batch. cells: a side of their maps, even."""
+    random = torch.Generator().manual_seed(seed)
+    maps = torch.randn(hits, 256, cells, cells, generator=random).relu()
+    unpooled = F.max_unpool2d(*F.max_pool2d(maps, 2, return_indices=True), 2)
+    places = unpooled.permute(0, 2, 3, 1).reshape(-1, 256)  # three of four of them are zero, and more
+    by_place = torch.randn(256, 96 * 25, generator=random)
+    net = zfnet().eval()
+    plan = trace(net, torch.zeros(1, 3, 224, 224), ["conv1:relu"]).plan
+    first = next(step for step in plan.steps if step.kind == rules.CONVOLUTION)
+    first = replace(first, margins=(0, 0, 0, 0))
+    assert first.weight is not None
+    assert first.geometry is not None
+    signal = laid_out(torch.randn(hits, 96, cells, cells, generator=random))
+    weight, turned = torch.randn(256, 256, 3, 3, generator=random), laid_out(maps)
+    product = f"{len(places)} x 256 numbers by 256 x {by_place.shape[1]}"
+    return [
+        Pair(
+            "dense",
+            "an unpooled signal, with its zeros, times weights",
+            "a product with it as a sparse matrix",
+            product,
+            lambda: places @ by_place,
+            lambda: _sparse(places) @ by_place,
+        ),
+        Pair(
+            "first",
+            "conv1's transpose as a product, added up by phases",
+            "torch's transposed convolution",
+            f"signals of {tuple(signal.shape)}",
+            lambda: transposed(signal, first),
+            partial(F.conv_transpose2d, signal, first.weight, stride=first.geometry.stride),
+        ),
+        Pair(
+            "layout",
+            "a convolution of 3 x 3 with its channels last",
+            "with its channels first",
+            f"signals of {tuple(maps.shape)}",
+            partial(F.conv2d, turned, laid_out(weight)),
+            partial(F.conv2d, maps, weight),
+        ),
+        Pair(
+            "maxima",
+            "maxima of maps without their places",
+            "maxima with their places",
+            f"maps of {tuple(maps.shape)}",
+            lambda: maps.amax((2, 3)),
+            lambda: maps.flatten(2).max(2).values,
+        ),
+    ]
