@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
+import jinja2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -628,3 +629,11 @@ def test_correlations_have_a_sign_where_they_have_one(value: float, text: str):
 def test_long_names_may_break_and_stay_escaped():
     assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.<wbr>5."
     assert Tags(str(pages.breakable("a.b_c/<i>.x & 0.5."))).words == "a.b_c/<i>.x & 0.5."
+
+
+def test_once_prepared_no_page_waits_for_a_template(every: dict[str, content.Page], monkeypatch: pytest.MonkeyPatch):
+    pages._environment.cache_clear()
+    pages.prepare()
+    monkeypatch.setattr(jinja2.Environment, "compile", lambda *_: pytest.fail("a template was compiled"))
+    for page in every.values():
+        pages.html(page)

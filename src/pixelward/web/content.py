@@ -157,11 +157,12 @@ def picture_page(atlas: Atlas, id: int) -> PicturePage:
     groups = []
     for number, here in places.items():
         record = atlas.layers[number]
-        units, sheets = atlas.units(record), gather.shown_sheets(atlas, record, [channel for _, channel in here])
+        entries = gather.Hits(atlas, record, {id: row})
+        sheets = gather.shown_sheets(atlas, record, [channel for _, channel in here])
         hits = tuple(
             PictureHit(
                 channel,
-                gather.hit_entry(atlas, record, units, channel, rank, {id: row}, thumbs),
+                entries.one(channel, rank),
                 links.unit(record.slug, channel),
                 sheets[channel][0],
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image
 
-from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats, Units
+from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats
 from pixelward.details import read_details
 from pixelward.folder import KERNEL, damaged, kernel_file, sheet_file
 from pixelward.pictures import GAP, columns_of, view_box
@@ -71,25 +72,29 @@ def sample(atlas: Atlas) -> Sample | None:
 
 def unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) -> tuple[UnitEntry, ...]:
     """Units of a layer, with their hits and sheets."""
-    channels, units, stats = list(channels), atlas.units(record), atlas.stats(record)
-    rows = atlas.pictures(np.unique(units.picture[channels]).tolist())
-    thumbs, sheets = atlas.drawings is not None, shown_sheets(atlas, record, channels)
+    channels, stats = list(channels), atlas.stats(record)
+    pictures = atlas.units(record).picture[channels]
+    hits, sheets = (
+        Hits(atlas, record, atlas.pictures(np.unique(pictures).tolist())),
+        shown_sheets(atlas, record, channels),
+    )
+    positive, maximum = stats.positive[channels].tolist(), stats.maximum[channels].tolist()
+    counts = (pictures >= 0).sum(axis=1).tolist()  # the missing ones are the last
     entries = []
-    for channel in channels:
+    for at, channel in enumerate(channels):
         projections, patches, closer = sheets[channel]
-        ranks = np.flatnonzero(units.picture[channel] >= 0).tolist()
-        hits = tuple(hit_entry(atlas, record, units, channel, rank, rows, thumbs) for rank in ranks)
-        labels = counted_labels(hit.label for hit in hits)
+        own = hits.first(channel, counts[at])
+        labels = counted_labels(hit.label for hit in own)
         entries.append(
             UnitEntry(
                 channel=channel,
                 page=links.unit(record.slug, channel),
-                hits=hits,
+                hits=own,
                 projections=projections,
                 patches=patches,
                 closer=closer,
-                positive=int(stats.positive[channel]),
-                maximum=float(stats.maximum[channel]),
+                positive=positive[at],
+                maximum=maximum[at],
                 labels=labels,
                 entropy=entropy(labels),
             )
@@ -97,29 +102,33 @@ def unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) -> 
     return tuple(entries)
 
 
-def hit_entry(
-    atlas: Atlas,
-    record: LayerRecord,
-    units: Units,
-    channel: int,
-    rank: int,
-    rows: Mapping[int, PictureRow],
-    thumbs: bool,
-) -> HitEntry:
-    """A hit of a unit. rows: the picture, by its id. thumbs: whether the atlas has them."""
-    id = int(units.picture[channel, rank])
-    position = tuple(units.position[channel, rank].tolist()) if record.map else ()
-    return HitEntry(
-        rank=rank,
-        value=float(units.value[channel, rank]),
-        picture=id,
-        name=rows[id].title,
-        label=rows[id].label,
-        position=position,
-        box=record.shown.box(position, atlas.size),
-        page=links.picture(id),
-        thumb=links.thumb(id) if thumbs else None,
-    )
+class Hits:
+    """The hits of a layer as pages show them. What many have in common, their picture and box, is made once."""
+
+    def __init__(self, atlas: Atlas, record: LayerRecord, rows: Mapping[int, PictureRow]) -> None:
+        """rows: the pictures of all hits that are asked for, by id."""
+        self._units, self._record, self._size = atlas.units(record), record, atlas.size
+        thumbs, shown = atlas.drawings is not None, record.shown
+        self._of_picture = {
+            id: (row.title, row.label, links.picture(id), links.thumb(id) if thumbs else None)
+            for id, row in rows.items()
+        }
+        self._box = cache(lambda position: shown.box(position, atlas.size))
+
+    def first(self, channel: int, count: int) -> tuple[HitEntry, ...]:
+        """The strongest hits of a unit."""
+        return tuple(self._entries(channel, range(count)))
+
+    def one(self, channel: int, rank: int) -> HitEntry:
+        """A hit of a unit, by its rank from 0."""
+        return next(self._entries(channel, range(rank, rank + 1)))
+
+    def _entries(self, channel: int, ranks: range) -> Iterator[HitEntry]:
+        arrays = (array[channel, ranks.start : ranks.stop].tolist() for array in self._units)
+        for rank, value, id, place in zip(ranks, *arrays, strict=True):
+            name, label, page, thumb = self._of_picture[id]
+            position = tuple(place) if self._record.map else ()
+            yield HitEntry(rank, value, id, name, label, position, self._box(position), page, thumb)
 
 
 def counted_labels(labels: Iterable[str | None]) -> tuple[LabelCount, ...]:

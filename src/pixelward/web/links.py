@@ -117,6 +117,12 @@ def page_of(twin: str) -> str:
 
 def relative(page: str, target: str) -> str:
     """How `page` names `target`; both are paths from the root. `target` may end in a #fragment."""
+    folder = page[: page.rfind("/") + 1]
+    if target.startswith(folder):
+        return target[len(folder) :]
+    folder = page[: page.rfind("/") + 1]
+    if target.startswith(folder):
+        return target[len(folder) :]
     here, there = page.split("/")[:-1], target.split("/")
     shared = 0
     while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -46,7 +46,7 @@ TEMPLATES: dict[type[Page], str] = {
     CompareLayerPage: "compare_layer.html",
 }
 
-OF_PICTURE = frozenset({"name", "label", "page", "thumb"})  # fields of a hit that are the same for all in its picture
+OF_PICTURE = ("name", "label", "page", "thumb")  # fields of a hit that are the same for all in its picture
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers
 
 
@@ -69,6 +69,13 @@ class Tick:
     text: str
 
 
+def prepare() -> None:
+    """Compile the templates of all pages but the live ones, so that no first page has to wait for it."""
+    environment = _environment()
+    for name in environment.list_templates(filter_func=lambda name: not name.startswith("live/")):
+        environment.get_template(name)
+
+
 def html(page: Page, live: bool = False) -> str:
     """The page as HTML. live: whether pictures can be tried; the page then leads to where."""
     template = _environment().get_template(TEMPLATES[type(page)])
@@ -82,22 +89,22 @@ def twin(page: Page) -> str:
     `pictures`, and not at each hit.
     """
     if isinstance(page, LayerPage):
-        pictures = {hit.picture: _fields(hit, OF_PICTURE) for unit in page.units for hit in unit.hits}
+        told = {hit.picture: hit for unit in page.units for hit in unit.hits}
+        pictures = {id: {name: vars(hit)[name] for name in OF_PICTURE} for id, hit in told.items()}
         return _json(vars(page) | {"pictures": pictures}, without=OF_PICTURE)
     return _json(page)
 
 
-def _json(plain: object, without: frozenset[str] = frozenset()) -> str:
+def _json(plain: object, without: Sequence[str] = ()) -> str:
     """JSON without blanks. without: fields of hits that are left out."""
 
     def default(entry: object) -> dict[str, object]:
-        return _fields(entry, vars(entry).keys() - without) if isinstance(entry, HitEntry) else vars(entry)
+        fields = vars(entry)
+        if without and isinstance(entry, HitEntry):
+            return {name: value for name, value in fields.items() if name not in without}
+        return fields
 
     return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default) + "\n"
-
-
-def _fields(entry: object, names: Set[str]) -> dict[str, object]:
-    return {name: value for name, value in vars(entry).items() if name in names}
 
 
 def filled(template: str, page: object) -> str:
@@ -205,10 +212,11 @@ class Catalogue:
 
     def hits(self, unit: UnitEntry) -> str:
         """Of each its value, the number of its picture and its y and x, if it has them; separated by semicolons."""
-        return ";".join(" ".join(map(str, self._hit(hit))) for hit in unit.hits)
+        return ";".join(map(self._hit, unit.hits))
 
-    def _hit(self, hit: HitEntry) -> tuple[object, ...]:
-        return number(hit.value), self._numbers[hit.picture], *hit.position
+    def _hit(self, hit: HitEntry) -> str:
+        place = f" {hit.position[0]} {hit.position[1]}" if hit.position else ""
+        return f"{number(hit.value)} {self._numbers[hit.picture]}{place}"
 
 
 class TwoCatalogues:

@@ -16,6 +16,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from pixelward.atlas import Atlas
 from pixelward.details import read_details
 from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, thumb_file
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pixelward.web.studio import Studio
 
 KEPT = 64 << 20  # bytes of made pages that are kept in memory
+_WARMING = threading.Lock()  # two sites share what is made then
 MEDIA = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -71,6 +74,7 @@ class Site:
         self._changing = threading.Lock()
         self._edition: _Edition | None = None
         self._now().prepare()  # so that the first reader is not the one to find out
+        threading.Thread(target=_warm_up, name="pixelward-warm-up", daemon=True).start()
 
     @property
     def atlas(self) -> Atlas:
@@ -232,6 +236,13 @@ class _Kept:
         while self._room < 0:
             _, oldest = self._items.popitem(last=False)
             self._room += len(oldest.body)
+
+
+def _warm_up() -> None:
+    """What the first pages would have to wait for: templates, and readers of pictures."""
+    with _WARMING:
+        pages.prepare()
+        Image.init()
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
