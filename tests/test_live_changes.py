@@ -74,7 +74,7 @@ def test_details_that_are_damaged_are_told_as_all_damage_is(atlas: Atlas, served
         for asked in ("html", "json", "webp"):
             answer = served.get(f"/{links.details(record.slug, channel, 1, asked)}")
             assert answer.status_code == 503, asked
-            assert "info ATLAS --verify" in answer.text
+            assert f"pixelward draw atlas MODEL --detail conv2:{channel} --hit 1" in answer.text
         file.write_bytes(whole)
     assert served.get(f"/{links.details(record.slug, channel, 1, 'html')}").status_code == 200
 

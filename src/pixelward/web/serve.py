@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
+from pixelward.folder import Damaged
 from pixelward.web import links
 from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
@@ -174,6 +175,8 @@ def _mistaken(request: Request, error: Exception) -> Response:
     """For what a route was given and cannot use."""
     if not isinstance(error, PixelwardError):
         raise error
+    if isinstance(error, Damaged):
+        error = Unreadable.of(error)
     told = _discreet(request.app.state.site, error)
     if isinstance(error, Refusal):
         return problem(request.scope, error.status, told, error.headers, error.title)

@@ -9,16 +9,16 @@ from typing import Literal
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from pixelward.atlas import Atlas, LayerRecord
-from pixelward.details import Details, read_details
+from pixelward.details import Details, damaged_details, read_details
 from pixelward.errors import PixelwardError
 from pixelward.examine import Asked, examine, has_hit, picture_of
-from pixelward.folder import damaged, details_file
+from pixelward.folder import Damaged, details_file
 from pixelward.web import links, pages
 from pixelward.web.content import details_page
 from pixelward.web.live.routes import Desk
 from pixelward.web.live.samples import gallery
 from pixelward.web.live.uploads import Kept
-from pixelward.web.refusals import Impossible, Moved, Refusal, Unreadable
+from pixelward.web.refusals import Impossible, Moved, Refusal
 from pixelward.web.site import MEDIA
 from pixelward.web.studio import Studio
 
@@ -44,7 +44,7 @@ def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
             if found is None:
                 job = partial(_made, made, record=record, channel=channel, hit=hit)
                 found = await desk.run(request, "details", job)
-        except Refusal:
+        except (Refusal, Damaged):
             raise
         except PixelwardError as error:
             raise Impossible.of(error) from error
@@ -62,8 +62,9 @@ def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel
     key = (atlas, record.number, channel, hit)
     found = made.get(key)
     if found is None:
+        row = picture_of(atlas, record, channel, hit)
         try:
-            loaded = gallery(atlas).load(picture_of(atlas, record, channel, hit))
+            loaded = gallery(atlas).load(row)
         except (PixelwardError, OSError) as error:
             raise Moved(
                 given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",
@@ -93,12 +94,10 @@ def _other_spelling(request: Request, slug: str, channel: int, hit: int, ending:
 
 
 def _drawn(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told | None:
-    """What was drawn ahead. Raises Unreadable where it is damaged."""
-    file = details_file(record.slug, channel, hit, "webp")
+    """What was drawn ahead. Raises Damaged where it cannot be read."""
+    details = read_details(atlas, record, channel, hit)
     try:
-        details = read_details(atlas, record, channel, hit)
-        return None if details is None else (details, (atlas.path / file).read_bytes())
-    except PixelwardError as error:
-        raise Unreadable.of(error) from error
+        pictures = atlas.path / details_file(record.slug, channel, hit, "webp")
+        return None if details is None else (details, pictures.read_bytes())
     except OSError as error:
-        raise Unreadable.of(damaged(atlas.path, file)) from error
+        raise damaged_details(atlas, record, channel, hit, "webp") from error

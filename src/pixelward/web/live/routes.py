@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.errors import PixelwardError
+from pixelward.folder import Damaged
 from pixelward.web import gather, links, pages
 from pixelward.web.guard import CAMERA, PERMISSIONS
 from pixelward.web.live import panels, uploads
@@ -129,7 +130,7 @@ def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
         job = asked(record, picture, token, channel, y, x)
         try:
             panel = await desk.run(request, "unit", job)
-        except Refusal:
+        except (Refusal, Damaged):
             raise
         except PixelwardError as error:  # a layer that no rule can project, above all
             raise Impossible.of(error) from error
