@@ -77,8 +77,8 @@ def draw_details(
 
     units: `LAYER:CHANNEL`, or `LAYER` for all of a layer. hits: which of each unit's hits, from 1, the strongest; units
     without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already,
-    and can be read, is left as it is, so the same call goes on where one was interrupted. Raises PixelwardError for another network or
-    other pictures, a unit that the atlas lacks, a layer that is not drawn.
+    and can be read, is left as it is, so the same call goes on where one was interrupted. Raises PixelwardError for
+    another network or other pictures, a unit that the atlas lacks, a layer that is not drawn.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     recognised(atlas, net)
