@@ -187,8 +187,11 @@ def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
     """For an atlas that vanished, is not finished or is damaged."""
     if isinstance(error, PixelwardError):
         return Unreadable.of(error)
+    both = [each for each in (site, site.beside) if each is not None]
+    named = Path(str(error.filename or ""))
+    whose = next((each for each in both if named.is_relative_to(each.folder)), site)
     return Unreadable(
-        given=f"{site.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
+        given=f"{whose.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
         allowed="an atlas as it was written",
         next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
     )
@@ -196,10 +199,13 @@ def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
 
 def _discreet(site: Site, error: PixelwardError) -> PixelwardError:
     """The same words, with the names of the atlases' folders instead of where these lie."""
+    names = {str(site.folder): site.folder.name or "."}
+    if site.beside is not None:  # two epochs often lie in folders of one name
+        names[str(site.beside.folder)] = f"{site.beside.folder.name or '.'} (the atlas beside)"
 
     def short(text: str) -> str:
-        for each in filter(None, (site, site.beside)):
-            text = text.replace(str(each.folder), each.folder.name or ".")
+        for where in sorted(names, key=len, reverse=True):  # one may lie in the other
+            text = text.replace(where, names[where])
         return text
 
     given, allowed, step = map(short, (error.given, error.allowed, error.next_step))

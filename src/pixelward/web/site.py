@@ -103,8 +103,7 @@ class Site:
                 edition = self._edition
                 if edition is None or edition.seen != seen:
                     self._edition = None
-                    other = None if self.beside is None else self.beside.atlas
-                    edition = _Edition(seen, Atlas.open(self.folder, mapped=False), other, self._studio)
+                    edition = _Edition(seen, Atlas.open(self.folder, mapped=False), self.beside, self._studio)
                     self._edition = edition
         return edition
 
@@ -117,23 +116,24 @@ class Site:
 class _Edition:
     """An atlas between two changes of it."""
 
-    def __init__(self, seen: object, atlas: Atlas, other: Atlas | None, studio: Studio | None) -> None:
+    def __init__(self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None) -> None:
         self.seen = seen
         self.atlas = atlas
-        self._other = other
+        self._beside = beside
         self._studio = studio if studio is not None and studio.holds(atlas) else None
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
 
     def prepare(self) -> None:
         """Find out whether the atlases can be compared. Raises PixelwardError if not."""
-        if self._other is not None:
+        if self._beside is not None:
             self._pairing  # noqa: B018
 
     @cached_property
     def _pairing(self) -> Pairing:
-        assert self._other is not None
-        return Pairing(self.atlas, self._other)
+        """Made only where it is asked for: the other atlas may vanish, and the pages of this one go on."""
+        assert self._beside is not None
+        return Pairing(self.atlas, self._beside.atlas)
 
     def page(self, address: str) -> Item | None:
         """A page, or the twin of one."""
@@ -166,7 +166,7 @@ class _Edition:
         if place.slug and place.slug not in self._layers:
             return False
         if place.kind in ("compare", "compare-layer"):
-            return self._other is not None
+            return self._beside is not None
         if place.kind in ("picture", "thumb"):
             return bool(self.atlas.hits_of_picture(place.number))
         if place.kind in ("unit", "sheet", "details") and place.number >= self._layers[place.slug].channels:
@@ -177,7 +177,7 @@ class _Edition:
         return place.kind != "sheet" or place.name in (*SHEETS, KERNEL)
 
     def _content(self, place: links.Place) -> Page:
-        compared = self._other is not None
+        compared = self._beside is not None
         if place.kind == "index":
             return index_page(self.atlas, read_credits(self.atlas), compared=compared)
         if place.kind == "picture":
