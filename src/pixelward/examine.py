@@ -120,19 +120,35 @@ def picture_of(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Pic
 
 
 def examine(
-    atlas: Atlas, net: nn.Module, pixels: Tensor, record: LayerRecord, channel: int, hit: int
+    atlas: Atlas,
+    net: nn.Module,
+    pixels: Tensor,
+    record: LayerRecord,
+    channel: int,
+    hit: int,
+    *,
+    go_on: Callable[[], object] = lambda: None,
 ) -> tuple[Details, bytes]:
     """The details of a hit, from 1, that a unit of a drawn layer has, and their pictures as WebP.
 
-    pixels: the hit's picture, prepared, (C, H, W). Raises PixelwardError where the network gives another value there
-    than in the scan.
+    pixels: the hit's picture, prepared, (C, H, W). go_on: called between the panels; what it raises ends the work.
+    Raises PixelwardError where the network gives another value there than in the scan.
     """
     drawings = _drawings(atlas, [Asked(record, channel)])
     projection = _projection(atlas, net, pixels, drawings, record, channel, hit)
     panels = _Panels(projection)
-    way = way_back(net, projection, panels.stage)
-    methods = [panels.likened(each) for each in by_rules(net, projection)]
-    checks = [panels.likened(each) for each in sanity(net, projection)]
+
+    def stage(step: Step, last: bool) -> Stage:
+        go_on()
+        return panels.stage(step, last)
+
+    def likened(each: Comparison) -> Likened:
+        go_on()
+        return panels.likened(each)
+
+    way = way_back(net, projection, stage)
+    methods = [likened(each) for each in by_rules(net, projection)]
+    checks = [likened(each) for each in sanity(net, projection)]
     image, tiles = pack(panels.tiles, WIDE)
     details = Details(
         network=atlas.network["sha256"],

@@ -23,6 +23,7 @@ from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
 from pixelward.web.refusals import Refusal, Unreadable
 from pixelward.web.site import Site
+from pixelward.words import listed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +61,7 @@ def app(
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
     served.add_exception_handler(PixelwardError, _mistaken)
-    for router in [*routers, *([] if studio is None else [_live(site, studio)])]:
+    for router in [*routers, *([] if studio is None else [_live(site)])]:
         served.include_router(router)
     served.add_api_route("/{address:path}", _answer, methods=["GET", "HEAD"])
     return served
@@ -107,19 +108,20 @@ def _studio(atlas: str | Path, model: nn.Module) -> Studio:
     return Studio(Atlas.open(atlas), model)
 
 
-def _live(site: Site, studio: Studio) -> APIRouter:
-    from pixelward.web.live import at_length
-    from pixelward.web.live.routes import router
+def _live(site: Site) -> APIRouter:
+    from pixelward.web.live import at_length, routes
+    from pixelward.web.live.desk import Desk
 
-    def atlas() -> Atlas:
+    def now() -> tuple[Atlas, Studio | None]:
         try:
-            return site.atlas
+            return site.live
         except (PixelwardError, OSError) as error:
             raise _unreadable(site, error) from error
 
-    routes = router(studio, atlas)
-    routes.include_router(at_length.router(studio, atlas))
-    return routes
+    desk = Desk(now)
+    every = routes.router(desk)
+    every.include_router(at_length.router(desk))
+    return every
 
 
 @asynccontextmanager
@@ -168,7 +170,16 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
-    return _refused(request, HTTPException(422))
+    """For a query that is not what a route takes."""
+    wrong = error.errors() if isinstance(error, RequestValidationError) else []
+    names = [str(each["loc"][-1]) for each in wrong]
+    expected = [str(each.get("ctx", {}).get("expected", "")) or str(each["msg"]) for each in wrong]
+    told = PixelwardError(
+        given=f"{request.method} {address_of(request.scope)}, with no proper {listed(names)}",
+        allowed="; ".join(f"{name}: {each.lower()}" for name, each in zip(names, expected, strict=True)),
+        next_step="begin at the first page, or write the address as that page does",
+    )
+    return problem(request.scope, 422, told)
 
 
 def _mistaken(request: Request, error: Exception) -> Response:

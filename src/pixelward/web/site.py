@@ -77,6 +77,12 @@ class Site:
         """The atlas as it is now. Raises PixelwardError if it vanished or is not finished."""
         return self._now().atlas
 
+    @property
+    def live(self) -> tuple[Atlas, Studio | None]:
+        """The atlas as it is now, and the studio for it, None where the network is not its own. Raises as `atlas`."""
+        edition = self._now()
+        return edition.atlas, edition.studio
+
     def get(self, address: str) -> Item | None:
         """What lies at a path from the site's root; None if an export of the atlas has nothing there.
 
@@ -103,9 +109,16 @@ class Site:
                 edition = self._edition
                 if edition is None or edition.seen != seen:
                     self._edition = None
-                    edition = _Edition(seen, Atlas.open(self.folder, mapped=False), self.beside, self._studio)
+                    atlas = Atlas.open(self.folder, mapped=False)
+                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas))
                     self._edition = edition
         return edition
+
+    def _studio_of(self, atlas: Atlas) -> Studio | None:
+        """The studio for the atlas as it is now; None where there is no network, or another was scanned."""
+        found = None if self._studio is None else self._studio.of(atlas)
+        self._studio = found or self._studio
+        return found
 
     def _seen(self) -> tuple[object, ...]:
         """What changes when one of the atlases does."""
@@ -120,7 +133,7 @@ class _Edition:
         self.seen = seen
         self.atlas = atlas
         self._beside = beside
-        self._studio = studio if studio is not None and studio.holds(atlas) else None
+        self.studio = studio
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
 
@@ -144,7 +157,7 @@ class _Edition:
 
         def make() -> Item:
             page = self._content(place)
-            text = pages.twin(page) if twin else pages.html(page, live=self._studio is not None)
+            text = pages.twin(page) if twin else pages.html(page, live=self.studio is not None)
             return Item.of(address, text.encode())
 
         return self._made.get(address, make)
