@@ -102,7 +102,7 @@ def test_the_other_atlas_outlives_this_one(folders: tuple[Path, Path], served: T
 
 
 def test_what_comes_back_is_compared_again(folders: tuple[Path, Path], served: TestClient):
-    one, two = folders
+    _, two = folders
     before = served.get(f"/{links.compare()}").content
     vanish(two)
     assert "atlas (the atlas beside), which is no folder" in told(served, links.compare())
