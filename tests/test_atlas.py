@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,23 @@ def test_another_version_and_damage_are_refused(atlas, text, words):
     (atlas.path / "atlas.json").write_text(text)
     with pytest.raises(PixelwardError, match=words):
         Atlas.open(atlas.path)
+
+
+@pytest.mark.parametrize(
+    "harm", [b"", b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 9, b"\0" * 8, b"\xff\xff\xff\xff\xff\0\0\0{}"]
+)
+def test_arrays_that_are_cut_or_missing_are_told_as_damage(atlas, harm):
+    for file in (folder.units_file(MAPS.slug), folder.stats_file(MAPS.slug)):
+        (atlas.path / file).write_bytes(harm)
+    for read in (atlas.units, atlas.stats):
+        with pytest.raises(folder.Damaged, match="cannot be read"):
+            read(MAPS)
+
+
+def test_damage_survives_a_process_boundary_as_what_it_is(tmp_path):
+    error = pickle.loads(pickle.dumps(folder.damaged(tmp_path, "atlas.json")))
+    assert isinstance(error, folder.Damaged)
+    assert "atlas.json cannot be read" in str(error)
 
 
 def test_damaged_files_are_told_when_they_are_needed(atlas):

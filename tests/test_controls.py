@@ -72,7 +72,7 @@ def test_the_first_layer_has_nothing_below_and_is_told_so(shown):
     _, net, one = shown
     first = pw.project(net, one.picture, layer="0" if one.layer == "3:relu" else "stem", channel=0)
     assert controls.weights_of(net, one.picture[None], first.layer).below == ()
-    rows = controls.sanity(net, first)
+    rows = list(controls.sanity(net, first))
     assert [each.title for each in rows][:2] == ["own weights shuffled", "centre unpooling"]
     assert "none below" in rows[0].sentence
 

@@ -1,6 +1,7 @@
 """Details of units: what they say is so; written whole and gone on with; stale and damaged ones are refused."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -177,8 +178,22 @@ def test_damaged_details_are_refused_by_name(drawn, harm):
     draw_details(atlas, net, [f"3:relu:{channel}"])
     place = details_file(record.slug, channel, 1, "json")
     (atlas.path / place).write_bytes(harm)
-    with pytest.raises(pw.PixelwardError, match=rf"{place} cannot be read.*--verify"):
+    again = f"draw these details again: pixelward draw {atlas.path} MODEL --detail 3:relu:{channel} --hit 1"
+    with pytest.raises(pw.PixelwardError, match=rf"{place} cannot be read.*{re.escape(again)}"):
         read_details(atlas, record, channel, 1)
+
+
+@pytest.mark.parametrize("ending", ["json", "webp"])
+def test_drawing_again_mends_what_is_damaged(drawn, ending):
+    net, atlas = drawn
+    record, channel = alive(atlas, "3:relu")
+    draw_details(atlas, net, [f"3:relu:{channel}"])
+    file = atlas.path / details_file(record.slug, channel, 1, ending)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40]) if ending == "json" else file.unlink()
+    draw_details(pw.open(atlas.path), net, [f"3:relu:{channel}"])
+    assert file.read_bytes() == whole
+    assert pw.open(atlas.path).verify() == []
 
 
 def test_details_of_another_way_of_drawing_or_hit_are_not_shown_and_go_with_the_next_drawing(drawn):

@@ -20,10 +20,10 @@ from httpx import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_atlas import SPECS, fake_atlas
+from fake_atlas import SPECS, fake_atlas, told
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
-from pixelward.folder import KERNEL, SHEETS, boxes_file, sheet_file, units_file
+from pixelward.folder import KERNEL, SHEETS, boxes_file, details_file, sheet_file, units_file
 from pixelward.web import links, pages
 from pixelward.web.export import CREDITS, MARKER, export
 from pixelward.web.serve import _listen, app, serve
@@ -276,6 +276,23 @@ def test_half_a_file_is_told_and_the_rest_is_served(folder: Path, name: str):
     assert "pixelward info ATLAS --verify" in words
     if name != "pictures.sqlite":
         assert here.get(f"/{links.unit(Atlas.open(folder).layers[0].slug, 2)}").is_success
+
+
+def test_details_that_cannot_be_read_are_told_in_one_line_and_the_rest_is_shown(folder: Path):
+    (record, channel, hit), *_ = told(Atlas.open(folder))
+    halve(folder / details_file(record.slug, channel, hit, "json"))
+    here = client(folder)
+    answer = here.get(f"/{links.unit(record.slug, channel)}")
+    assert answer.status_code == 200
+    tags = Tags(answer.text)
+    assert (tags.unbalanced, tags.open) == ([], [])
+    line = f"The details of hit {hit} cannot be read. Draw them again: "
+    line += f"pixelward draw ATLAS MODEL --detail {record.address}:{channel} --hit {hit}"
+    assert line in re.sub(r"\s+", " ", tags.words)
+    plain = here.get(f"/{links.twin(links.unit(record.slug, channel))}").json()
+    assert (plain["unreadable"], [each["details"]["hit"] for each in plain["told"]]) == ([hit], [3])
+    assert len(plain["unit"]["hits"]) == 9
+    assert "draw these details again" in problem(here.get(f"/{links.details(record.slug, channel, hit)}"), 503)
 
 
 def test_a_file_that_is_cut_while_it_is_in_use_ends_nothing(folder: Path):

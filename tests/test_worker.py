@@ -93,6 +93,58 @@ def test_the_result_of_one_at_work_is_dropped_for_a_newer_one(worker: Worker, he
     assert new.result(LONG) == "new"
 
 
+def test_a_long_job_ends_between_its_steps_once_it_does_not_count(worker: Worker, held: Held):
+    steps: list[int] = []
+
+    def long() -> None:
+        for step in range(3):
+            worker.go_on()
+            steps.append(step)
+            held()
+
+    old = worker.submit("a", long)
+    assert held.started.wait(LONG)
+    new = worker.submit("a", lambda: list(steps))
+    held.let_go.set()
+    with pytest.raises(Superseded):
+        old.result(LONG)
+    assert new.result(LONG) == [0]
+
+
+def test_a_long_job_that_counts_goes_on_to_its_end(worker: Worker, held: Held):
+    held.let_go.set()
+    worker.go_on()  # also where no job is at work
+    assert worker.submit("a", lambda: [worker.go_on() for _ in range(3)]).result(LONG) == [None] * 3
+    first = worker.submit("a", lambda: [held(), worker.go_on()])
+    other = worker.submit("b", lambda: worker.go_on())
+    assert (first.result(LONG), other.result(LONG)) == (["held", None], None)
+
+
+def test_jobs_whose_visitor_left_end_or_are_not_begun(worker: Worker, held: Held):
+    done: list[str] = []
+
+    def long() -> None:
+        held()
+        worker.go_on()
+        done.append("long")
+
+    async def visit() -> str:
+        at_work = asyncio.create_task(worker.run("", long))
+        await asyncio.to_thread(held.started.wait, LONG)
+        waiting = asyncio.create_task(worker.run("", lambda: done.append("waiting")))
+        await asyncio.sleep(0)
+        for task in (at_work, waiting):
+            task.cancel()
+        await asyncio.wait({at_work, waiting})
+        assert at_work.cancelled()
+        assert waiting.cancelled()
+        held.let_go.set()
+        return await worker.run("", lambda: "next")
+
+    assert asyncio.run(visit()) == "next"
+    assert done == []
+
+
 def test_jobs_without_a_key_replace_nothing(worker: Worker, held: Held):
     worker.submit("", held)
     assert held.started.wait(LONG)

@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -229,14 +229,12 @@ class Atlas:
 
     def units(self, record: LayerRecord) -> Units:
         """The hits of a layer's units, as they lie in their file."""
-        arrays = self._mapped(units_file(record.slug))
-        return Units(arrays["value"], arrays["picture"], arrays["position"])
+        return Units(*self._arrays(units_file(record.slug), Units._fields))
 
     def stats(self, record: LayerRecord) -> Stats:
         """The statistics of a layer's units, as they lie in their file."""
-        arrays = self._mapped(stats_file(record.slug))
-        seen = int(arrays["seen"][0])
-        return Stats(seen, arrays["positive"], arrays["histogram"], arrays["maximum"], arrays["edges"])
+        seen, *arrays = self._arrays(stats_file(record.slug), Stats._fields)
+        return Stats(int(seen[0]), *arrays)
 
     def picture(self, id: int) -> PictureRow:
         """The picture with this id. Raises PixelwardError if there is none."""
@@ -339,13 +337,13 @@ class Atlas:
             raise damaged(self.path, DRAWINGS) from error
         return plain
 
-    def _mapped(self, file: str) -> Mapping[str, NDArray[Any]]:
-        if file not in self._maps:
-            try:
+    def _arrays(self, file: str, names: Sequence[str]) -> list[NDArray[Any]]:
+        try:
+            if file not in self._maps:
                 self._maps[file] = map_arrays(self.path / file, mapped=self._mapped_files)
-            except (OSError, ValueError, KeyError) as error:
-                raise damaged(self.path, file) from error
-        return self._maps[file]
+            return [self._maps[file][name] for name in names]
+        except (OSError, ValueError, KeyError) as error:
+            raise damaged(self.path, file) from error
 
     def _query(self, question: str, values: Iterable[Any] = ()) -> Iterator[Any]:
         if self._database is None:

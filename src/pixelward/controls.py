@@ -68,9 +68,11 @@ class Weights(NamedTuple):
     below_modules: tuple[str, ...]
 
 
-def by_rules(net: nn.Module, projection: Projection) -> list[Comparison]:
-    """The projection by every rule set and unpooling; the shown one among them where it is by one of these."""
-    found: list[Comparison] = []
+def by_rules(net: nn.Module, projection: Projection) -> Iterator[Comparison]:
+    """The projection by every rule set and unpooling; the shown one among them where it is by one of these.
+
+    Each is worked out when it is asked for.
+    """
     summed: Signal | None = None
     for rules, unpool, sentence in _RULES:
         is_shown = (projection.rules, projection.unpool) == (rules, unpool)
@@ -80,23 +82,20 @@ def by_rules(net: nn.Module, projection: Projection) -> list[Comparison]:
             summed = each.signal
         elif each.signal is not None and summed is not None and np.array_equal(each.signal, summed):
             each = each._replace(sentence="The same as with sum: no two windows sent a signal to one place.")
-        found.append(each._replace(is_shown=is_shown))
-    return found
+        yield each._replace(is_shown=is_shown)
 
 
-def sanity(net: nn.Module, projection: Projection) -> list[Comparison]:
+def sanity(net: nn.Module, projection: Projection) -> Iterator[Comparison]:
     """The projection with weights shuffled, with switches ignored, and of another unit that is strong at its place.
 
-    Weights above the layer cannot matter: nothing above it runs.
+    Weights above the layer cannot matter: nothing above it runs. Each is worked out when it is asked for.
     """
-    found = [_compared(projection, *row) for row in _sanity_rows(net, projection)]
     shown = projection.signal.float().cpu().numpy()
-    return [
-        each._replace(sentence="The same: there are no switches on the way down.")
-        if each.title == _CENTRE and each.signal is not None and np.array_equal(each.signal, shown)
-        else each
-        for each in found
-    ]
+    for row in _sanity_rows(net, projection):
+        each = _compared(projection, *row)
+        if each.title == _CENTRE and each.signal is not None and np.array_equal(each.signal, shown):
+            each = each._replace(sentence="The same: there are no switches on the way down.")
+        yield each
 
 
 def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, str, _Make]]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from pixelward.atlas import Atlas, LayerRecord
-from pixelward.folder import damaged, details_file, write_file, write_json
+from pixelward.folder import Damaged, damaged, details_file, write_file, write_json
 from pixelward.pictures import Tile
 
 VERSION = 1
@@ -90,7 +90,7 @@ def _parts(kind: type[_Part], rows: Sequence[Mapping[str, Any]], tuples: Sequenc
 def read_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Details | None:
     """What is told of a hit; None where there is nothing, or what is there is of another scan or way of drawing.
 
-    Raises PixelwardError where it is damaged.
+    Raises Damaged where it cannot be read.
     """
     place = details_file(record.slug, channel, hit, "json")
     try:
@@ -101,8 +101,14 @@ def read_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> D
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(atlas.path, place) from error
+        raise damaged_details(atlas, record, channel, hit, "json") from error
     return found if _belongs(found, atlas, record, channel, hit) else None
+
+
+def damaged_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int, ending: str) -> Damaged:
+    """The error for one of the two files that cannot be read."""
+    draw = f"pixelward draw {atlas.path} MODEL --detail {record.address}:{channel} --hit {hit}"
+    return damaged(atlas.path, details_file(record.slug, channel, hit, ending), f"draw these details again: {draw}")
 
 
 def write_details(atlas: Atlas, record: LayerRecord, channel: int, details: Details, pictures: bytes) -> None:

@@ -15,8 +15,8 @@ class PixelwardError(ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from keywords, so that the error survives a process boundary."""
-        return _rebuild, (self.given, self.allowed, self.next_step)
+        return _rebuild, (type(self), self.given, self.allowed, self.next_step)
 
 
-def _rebuild(given: str, allowed: str, next_step: str) -> PixelwardError:
-    return PixelwardError(given=given, allowed=allowed, next_step=next_step)
+def _rebuild(kind: type[PixelwardError], given: str, allowed: str, next_step: str) -> PixelwardError:
+    return kind(given=given, allowed=allowed, next_step=next_step)

@@ -19,6 +19,7 @@ from pixelward.core.fields import Box
 from pixelward.details import Details, Likened, Stage, read_details, write_details
 from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
+from pixelward.folder import Damaged, details_file
 from pixelward.gallery import Gallery, refuse_other_value
 from pixelward.hatch import cleared
 from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture
@@ -76,9 +77,9 @@ def draw_details(
     """Write the details of chosen units into a drawn atlas: the way back, the rules compared, the sanity row.
 
     units: `LAYER:CHANNEL`, or `LAYER` for all of a layer. hits: which of each unit's hits, from 1, the strongest; units
-    without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already is
-    left as it is, so the same call goes on where one was interrupted. Raises PixelwardError for another network or
-    other pictures, a unit that the atlas lacks, a layer that is not drawn.
+    without such a hit are left out, which `note` is told. pictures, report: as for `draw`. What is there already,
+    and can be read, is left as it is, so the same call goes on where one was interrupted. Raises PixelwardError for
+    another network or other pictures, a unit that the atlas lacks, a layer that is not drawn.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
     recognised(atlas, net)
@@ -91,7 +92,7 @@ def draw_details(
     missing = len(wanted) - len(there)
     if missing:
         note(f"{missing} of {len(wanted)} hits left out: the units do not have so many, or are dead in this collection")
-    to_do = [(each, hit) for each, hit in there if read_details(atlas, each.layer, each.channel, hit) is None]
+    to_do = [(each, hit) for each, hit in there if not _is_whole(atlas, each, hit)]
     if to_do:
         gallery, started = Gallery(atlas, pictures), time.monotonic()
         for done, (each, hit) in enumerate(to_do, start=1):
@@ -104,25 +105,51 @@ def draw_details(
     return atlas
 
 
+def _is_whole(atlas: Atlas, asked: Asked, hit: int) -> bool:
+    """Whether details are there, of this atlas, and can be read."""
+    try:
+        found = read_details(atlas, asked.layer, asked.channel, hit)
+    except Damaged:
+        return False
+    pictures = details_file(asked.layer.slug, asked.channel, hit, "webp")
+    return found is not None and (atlas.path / pictures).is_file()
+
+
 def picture_of(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> PictureRow:
     """The picture of a hit, from 1, that the unit has."""
     return atlas.picture(int(atlas.units(record).picture[channel, hit - 1]))
 
 
 def examine(
-    atlas: Atlas, net: nn.Module, pixels: Tensor, record: LayerRecord, channel: int, hit: int
+    atlas: Atlas,
+    net: nn.Module,
+    pixels: Tensor,
+    record: LayerRecord,
+    channel: int,
+    hit: int,
+    *,
+    go_on: Callable[[], object] = lambda: None,
 ) -> tuple[Details, bytes]:
     """The details of a hit, from 1, that a unit of a drawn layer has, and their pictures as WebP.
 
-    pixels: the hit's picture, prepared, (C, H, W). Raises PixelwardError where the network gives another value there
-    than in the scan.
+    pixels: the hit's picture, prepared, (C, H, W). go_on: called between the panels; what it raises ends the work.
+    Raises PixelwardError where the network gives another value there than in the scan.
     """
     drawings = _drawings(atlas, [Asked(record, channel)])
     projection = _projection(atlas, net, pixels, drawings, record, channel, hit)
     panels = _Panels(projection)
-    way = way_back(net, projection, panels.stage)
-    methods = [panels.likened(each) for each in by_rules(net, projection)]
-    checks = [panels.likened(each) for each in sanity(net, projection)]
+
+    def stage(step: Step, last: bool) -> Stage:
+        go_on()
+        return panels.stage(step, last)
+
+    def likened(each: Comparison) -> Likened:
+        go_on()
+        return panels.likened(each)
+
+    way = way_back(net, projection, stage)
+    methods = [likened(each) for each in by_rules(net, projection)]
+    checks = [likened(each) for each in sanity(net, projection)]
     image, tiles = pack(panels.tiles, WIDE)
     details = Details(
         network=atlas.network["sha256"],

@@ -27,6 +27,10 @@ MANIFEST, TEMPORARY = "manifest.json", ".tmp"
 _TYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4"}  # safetensors' names
 
 
+class Damaged(PixelwardError):
+    """A file of an atlas that is missing or not as it was written: nothing that whoever asked could do better."""
+
+
 def units_file(slug: str) -> str:
     """A layer's hits, relative to the atlas."""
     return f"units/{slug}.safetensors"
@@ -96,6 +100,8 @@ def map_arrays(path: Path, *, mapped: bool = True) -> dict[str, NDArray[Any]]:
     """The arrays of a safetensors file, read-only; memory-mapped, or read into memory."""
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
+        if start > path.stat().st_size:
+            raise ValueError(f"{path} ends within its header")
         header = json.loads(file.read(start - 8))
         whole: mmap.mmap | bytes
         if mapped:
@@ -158,9 +164,11 @@ def differing(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is not as it was written"
 
 
-def damaged(folder: Path, file: str) -> PixelwardError:
-    return PixelwardError(
+def damaged(folder: Path, file: str, remedy: str = "") -> Damaged:
+    """The error for a file of an atlas that cannot be read. remedy: the next step; "" for a new scan."""
+    return Damaged(
         given=f"{folder}, whose {file} cannot be read",
         allowed="an atlas as it was written",
-        next_step="see what is damaged with `pixelward info ATLAS --verify`, then scan again into a new folder",
+        next_step=remedy
+        or "see what is damaged with `pixelward info ATLAS --verify`, then scan again into a new folder",
     )

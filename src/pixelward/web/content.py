@@ -117,6 +117,7 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
     before, after = (
         links.unit(record.slug, at) if 0 <= at < record.channels else None for at in (channel - 1, channel + 1)
     )
+    told, unreadable = gather.told(atlas, record, channel) if unit.hits else ((), ())
     return UnitPage(
         path=unit.page,
         network=atlas.network["model"],
@@ -127,7 +128,8 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
         seen=stats.seen,
         histogram=gather.histogram(stats, channel),
         kernel=gather.kernel(atlas, record, channel),
-        told=gather.told(atlas, record, channel) if unit.hits else (),
+        told=told,
+        unreadable=unreadable,
         previous=before,
         next=after,
         below=gather.unit_link(atlas, record.number - 1, channel),

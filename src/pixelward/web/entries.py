@@ -203,7 +203,7 @@ class UnitPage:
     """One unit, its hits large. below, above: the units of this number, or the last, in the layers next to this one.
 
     kernel: its weights, where it reads the pixels directly; one tile a channel, or one of colours. told: the hits that
-    are told at length.
+    are told at length; unreadable: hits, from 1, whose details are there and cannot be read.
     """
 
     path: str
@@ -216,6 +216,7 @@ class UnitPage:
     histogram: Histogram
     kernel: Sheet | None
     told: tuple[Told, ...]
+    unreadable: tuple[int, ...]
     previous: str | None
     next: str | None
     below: UnitLink | None

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow, Stats
 from pixelward.details import read_details
-from pixelward.folder import KERNEL, damaged, kernel_file, sheet_file
+from pixelward.folder import KERNEL, Damaged, damaged, kernel_file, sheet_file
 from pixelward.pictures import GAP, columns_of, view_box
 from pixelward.views import shown_kinds
 from pixelward.web import links
@@ -184,10 +184,18 @@ def kernel(atlas: Atlas, record: LayerRecord, channel: int) -> Sheet | None:
     return Sheet(links.sheet(record.slug, channel, KERNEL), *size, 1, size[0])
 
 
-def told(atlas: Atlas, record: LayerRecord, channel: int) -> tuple[Told, ...]:
-    """What is told at length of a unit's hits, the strongest first."""
-    found = ((hit, read_details(atlas, record, channel, hit)) for hit in range(1, atlas.k + 1))
-    return tuple(Told(links.details(record.slug, channel, hit), each) for hit, each in found if each is not None)
+def told(atlas: Atlas, record: LayerRecord, channel: int) -> tuple[tuple[Told, ...], tuple[int, ...]]:
+    """What is told at length of a unit's hits, the strongest first; and the hits whose details cannot be read."""
+    found, unreadable = [], []
+    for hit in range(1, atlas.k + 1):
+        try:
+            details = read_details(atlas, record, channel, hit)
+        except Damaged:
+            unreadable.append(hit)
+            continue
+        if details is not None:
+            found.append(Told(links.details(record.slug, channel, hit), details))
+    return tuple(found), tuple(unreadable)
 
 
 def histogram(stats: Stats, channel: int) -> Histogram:

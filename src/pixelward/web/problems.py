@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from pixelward.errors import PixelwardError
 from pixelward.web import pages
+from pixelward.web.accept import prefers_json
 
 TITLES = {
     400: "This cannot be understood",
@@ -22,6 +23,7 @@ TITLES = {
     410: "This picture is no longer kept",
     413: "This is too large",
     421: "Not under this name",
+    422: "This cannot be understood",
     500: "Something broke",
     503: "The atlas cannot be read now",
 }
@@ -45,8 +47,8 @@ def problem(
 
 
 def wants_json(scope: Scope) -> bool:
-    """Whether a request is a program's: its address ends in .json, or JSON is what it accepts."""
-    return scope["path"].endswith(".json") or "application/json" in Headers(scope=scope).get("accept", "")
+    """Whether a request is a program's: its address ends in .json, or JSON is what it prefers."""
+    return scope["path"].endswith(".json") or prefers_json(",".join(Headers(scope=scope).getlist("accept")))
 
 
 def wants_piece(scope: Scope) -> bool:

@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
+from pixelward.folder import Damaged
 from pixelward.web import links
 from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
 from pixelward.web.refusals import Refusal, Unreadable
 from pixelward.web.site import Site
+from pixelward.words import listed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +61,7 @@ def app(
     served.add_exception_handler(HTTPException, _refused)
     served.add_exception_handler(RequestValidationError, _misunderstood)
     served.add_exception_handler(PixelwardError, _mistaken)
-    for router in [*routers, *([] if studio is None else [_live(site, studio)])]:
+    for router in [*routers, *([] if studio is None else [_live(site)])]:
         served.include_router(router)
     served.add_api_route("/{address:path}", _answer, methods=["GET", "HEAD"])
     return served
@@ -106,19 +108,20 @@ def _studio(atlas: str | Path, model: nn.Module) -> Studio:
     return Studio(Atlas.open(atlas), model)
 
 
-def _live(site: Site, studio: Studio) -> APIRouter:
-    from pixelward.web.live import at_length
-    from pixelward.web.live.routes import router
+def _live(site: Site) -> APIRouter:
+    from pixelward.web.live import at_length, routes
+    from pixelward.web.live.desk import Desk
 
-    def atlas() -> Atlas:
+    def now() -> tuple[Atlas, Studio | None]:
         try:
-            return site.atlas
+            return site.live
         except (PixelwardError, OSError) as error:
             raise _unreadable(site, error) from error
 
-    routes = router(studio, atlas)
-    routes.include_router(at_length.router(studio, atlas))
-    return routes
+    desk = Desk(now)
+    every = routes.router(desk)
+    every.include_router(at_length.router(desk))
+    return every
 
 
 @asynccontextmanager
@@ -167,13 +170,24 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
-    return _refused(request, HTTPException(422))
+    """For a query that is not what a route takes."""
+    wrong = error.errors() if isinstance(error, RequestValidationError) else []
+    names = [str(each["loc"][-1]) for each in wrong]
+    expected = [str(each.get("ctx", {}).get("expected", "")) or str(each["msg"]) for each in wrong]
+    told = PixelwardError(
+        given=f"{request.method} {address_of(request.scope)}, with no proper {listed(names)}",
+        allowed="; ".join(f"{name}: {each.lower()}" for name, each in zip(names, expected, strict=True)),
+        next_step="begin at the first page, or write the address as that page does",
+    )
+    return problem(request.scope, 422, told)
 
 
 def _mistaken(request: Request, error: Exception) -> Response:
     """For what a route was given and cannot use."""
     if not isinstance(error, PixelwardError):
         raise error
+    if isinstance(error, Damaged):
+        error = Unreadable.of(error)
     told = _discreet(request.app.state.site, error)
     if isinstance(error, Refusal):
         return problem(request.scope, error.status, told, error.headers, error.title)
@@ -184,8 +198,11 @@ def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
     """For an atlas that vanished, is not finished or is damaged."""
     if isinstance(error, PixelwardError):
         return Unreadable.of(error)
+    both = [each for each in (site, site.beside) if each is not None]
+    named = Path(str(error.filename or ""))
+    whose = next((each for each in both if named.is_relative_to(each.folder)), site)
     return Unreadable(
-        given=f"{site.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
+        given=f"{whose.folder}, of which a file cannot be read ({error.strerror or 'damaged'})",
         allowed="an atlas as it was written",
         next_step="see what is damaged with `pixelward info ATLAS --verify`, then load this page again",
     )
@@ -193,10 +210,13 @@ def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
 
 def _discreet(site: Site, error: PixelwardError) -> PixelwardError:
     """The same words, with the names of the atlases' folders instead of where these lie."""
+    names = {str(site.folder): site.folder.name or "."}
+    if site.beside is not None:  # two epochs often lie in folders of one name
+        names[str(site.beside.folder)] = f"{site.beside.folder.name or '.'} (the atlas beside)"
 
     def short(text: str) -> str:
-        for each in filter(None, (site, site.beside)):
-            text = text.replace(str(each.folder), each.folder.name or ".")
+        for where in sorted(names, key=len, reverse=True):  # one may lie in the other
+            text = text.replace(where, names[where])
         return text
 
     given, allowed, step = map(short, (error.given, error.allowed, error.next_step))

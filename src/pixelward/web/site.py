@@ -81,6 +81,12 @@ class Site:
         """The atlas as it is now. Raises PixelwardError if it vanished or is not finished."""
         return self._now().atlas
 
+    @property
+    def live(self) -> tuple[Atlas, Studio | None]:
+        """The atlas as it is now, and the studio for it, None where the network is not its own. Raises as `atlas`."""
+        edition = self._now()
+        return edition.atlas, edition.studio
+
     def get(self, address: str) -> Item | None:
         """What lies at a path from the site's root; None if an export of the atlas has nothing there.
 
@@ -107,10 +113,16 @@ class Site:
                 edition = self._edition
                 if edition is None or edition.seen != seen:
                     self._edition = None
-                    other = None if self.beside is None else self.beside.atlas
-                    edition = _Edition(seen, Atlas.open(self.folder, mapped=False), other, self._studio)
+                    atlas = Atlas.open(self.folder, mapped=False)
+                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas))
                     self._edition = edition
         return edition
+
+    def _studio_of(self, atlas: Atlas) -> Studio | None:
+        """The studio for the atlas as it is now; None where there is no network, or another was scanned."""
+        found = None if self._studio is None else self._studio.of(atlas)
+        self._studio = found or self._studio
+        return found
 
     def _seen(self) -> tuple[object, ...]:
         """What changes when one of the atlases does."""
@@ -121,23 +133,24 @@ class Site:
 class _Edition:
     """An atlas between two changes of it."""
 
-    def __init__(self, seen: object, atlas: Atlas, other: Atlas | None, studio: Studio | None) -> None:
+    def __init__(self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None) -> None:
         self.seen = seen
         self.atlas = atlas
-        self._other = other
-        self._studio = studio if studio is not None and studio.holds(atlas) else None
+        self._beside = beside
+        self.studio = studio
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
 
     def prepare(self) -> None:
         """Find out whether the atlases can be compared. Raises PixelwardError if not."""
-        if self._other is not None:
+        if self._beside is not None:
             self._pairing  # noqa: B018
 
     @cached_property
     def _pairing(self) -> Pairing:
-        assert self._other is not None
-        return Pairing(self.atlas, self._other)
+        """Made only where it is asked for: the other atlas may vanish, and the pages of this one go on."""
+        assert self._beside is not None
+        return Pairing(self.atlas, self._beside.atlas)
 
     def page(self, address: str) -> Item | None:
         """A page, or the twin of one."""
@@ -148,7 +161,7 @@ class _Edition:
 
         def make() -> Item:
             page = self._content(place)
-            text = pages.twin(page) if twin else pages.html(page, live=self._studio is not None)
+            text = pages.twin(page) if twin else pages.html(page, live=self.studio is not None)
             return Item.of(address, text.encode())
 
         return self._made.get(address, make)
@@ -170,7 +183,7 @@ class _Edition:
         if place.slug and place.slug not in self._layers:
             return False
         if place.kind in ("compare", "compare-layer"):
-            return self._other is not None
+            return self._beside is not None
         if place.kind in ("picture", "thumb"):
             return bool(self.atlas.hits_of_picture(place.number))
         if place.kind in ("unit", "sheet", "details") and place.number >= self._layers[place.slug].channels:
@@ -181,7 +194,7 @@ class _Edition:
         return place.kind != "sheet" or place.name in (*SHEETS, KERNEL)
 
     def _content(self, place: links.Place) -> Page:
-        compared = self._other is not None
+        compared = self._beside is not None
         if place.kind == "index":
             return index_page(self.atlas, read_credits(self.atlas), compared=compared)
         if place.kind == "picture":

@@ -14,7 +14,7 @@ from pixelward.atlas import Atlas
 from pixelward.core.layers import Layer, find_layers
 from pixelward.errors import PixelwardError
 from pixelward.scan import recognised
-from pixelward.web.worker import WAITING, Worker
+from pixelward.web.worker import Worker
 
 T = TypeVar("T")
 
@@ -22,19 +22,22 @@ T = TypeVar("T")
 class Studio:
     """A network, the preparation that its atlas was scanned with, and the worker whose thread alone runs it."""
 
-    def __init__(self, atlas: Atlas, net: nn.Module, waiting: int = WAITING) -> None:
-        """net: in evaluation mode, the one that was scanned, else PixelwardError. waiting: jobs that may wait."""
-        recognised(atlas, net)
+    def __init__(self, atlas: Atlas, net: nn.Module, worker: Worker | None = None) -> None:
+        """net: in evaluation mode, the one that was scanned, else PixelwardError. worker: of another studio with the
+        same network; None for a new one."""
+        if worker is None:  # otherwise it may be at work, and the network not as it is at rest
+            recognised(atlas, net)
         self._scan = _scan(atlas)
+        self._sha256 = atlas.network["sha256"]
         self.net = net
         self.preprocess = atlas.preprocess
         self.size = atlas.size
         self._like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
         self._addresses = [record.address for record in atlas.layers]
         self._layers: dict[str, Layer] = {}
-        self._worker = Worker(waiting)
-        # At once and beside the start, so that the first picture finds a network that has run.
-        self._worker.submit("", self._begin)
+        self._worker = worker or Worker()
+        if worker is None:  # at once and beside the start, so that the first picture finds a network that has run
+            self._worker.submit("", self._begin)
 
     async def run(self, key: str, job: Callable[[], T]) -> T:
         """What `job` returns or raises, done in the worker's thread: what touches `net` goes through here.
@@ -43,6 +46,10 @@ class Studio:
         Raises Busy or Superseded where the worker does.
         """
         return await self._worker.run(key, job)
+
+    def go_on(self) -> None:
+        """To be called by a long job between its steps: raises Superseded where nobody waits for it any more."""
+        self._worker.go_on()
 
     def batch(self, pixels: Tensor) -> Tensor:
         """A prepared picture, (C, H, W), as a batch of one where the network is and in its type."""
@@ -56,9 +63,12 @@ class Studio:
             self._layers = {layer.address: layer for layer in found}
         return self._layers[address]
 
-    def holds(self, atlas: Atlas) -> bool:
-        """Whether the atlas is, still, one of this network, preprocessing and choice of layers."""
-        return _scan(atlas) == self._scan
+    def of(self, atlas: Atlas) -> Studio | None:
+        """The studio for an atlas: this one, or, after a scan with another preparation or choice of layers, one more
+        with the same worker. None for an atlas of another network."""
+        if _scan(atlas) == self._scan:
+            return self
+        return Studio(atlas, self.net, self._worker) if atlas.network["sha256"] == self._sha256 else None
 
     def close(self) -> None:
         """Take no more jobs and wait for the one at work."""

@@ -26,8 +26,8 @@ class _Job(NamedTuple):
 class Worker:
     """Does jobs one at a time, in the order of their coming. Safe to call from many threads.
 
-    Of each key, a visitor's own, only the newest job counts: it takes the place of one that waits, and what one that
-    is at work already comes to is dropped. Jobs without a key all count.
+    Of each key, a visitor's own, only the newest job counts: it takes the place of one that waits, and one that is at
+    work already ends where it next asks `go_on`; what it comes to is dropped. Jobs without a key all count.
     """
 
     def __init__(self, most: int = WAITING) -> None:
@@ -40,8 +40,24 @@ class Worker:
         self._closed = False
 
     async def run(self, key: str, job: Callable[[], T]) -> T:
-        """What `job` returns or raises, awaited without holding up the event loop. Raises as `submit` does."""
-        return await asyncio.wrap_future(self.submit(key, job))
+        """What `job` returns or raises, awaited without holding up the event loop. Raises as `submit` does.
+
+        Where the awaiting task is cancelled, the job is not begun any more, or ends as one that was replaced.
+        """
+        result = self.submit(key, job)
+        try:
+            return await asyncio.wrap_future(result)
+        except asyncio.CancelledError:
+            if not result.cancel():
+                with self._changed:
+                    _drop(result)
+            raise
+
+    def go_on(self) -> None:
+        """To be called by a long job between its steps: raises Superseded where nobody waits for it any more."""
+        at_work = self._at_work
+        if at_work is not None and at_work[1].result.done():
+            raise _superseded()
 
     def submit(self, key: str, job: Callable[[], T]) -> Future[T]:
         """Have a job done; its result, or what it raises, or Superseded. Raises Busy where no more may wait."""
@@ -57,9 +73,9 @@ class Worker:
             before = self._waiting.get(mark)
             self._waiting[mark] = new  # in the place of an older one, so that quick fingers do not lose their turn
             if self._at_work is not None and self._at_work[0] == mark:
-                _drop(self._at_work[1])
+                _drop(self._at_work[1].result)
             if before is not None:
-                _drop(before)
+                _drop(before.result)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="pixelward-worker", daemon=True)
                 self._thread.start()
@@ -71,7 +87,7 @@ class Worker:
         with self._changed:
             self._closed = True
             for job in self._waiting.values():
-                _drop(job)
+                _drop(job.result)
             self._waiting.clear()
             self._changed.notify_all()
         if self._thread is not None:
@@ -101,13 +117,15 @@ class Worker:
                     job.result.set_exception(raised)
 
 
-def _drop(job: _Job) -> None:
+def _drop(result: Future[Any]) -> None:
     """Tell whoever waits for a job that it does not count any more."""
-    if not job.result.done():
-        job.result.set_exception(
-            Superseded(
-                given="a question that a newer one of the same page replaced",
-                allowed="the newest question of a page",
-                next_step="look at the answer to the newer one",
-            )
-        )
+    if not result.done():
+        result.set_exception(_superseded())
+
+
+def _superseded() -> Superseded:
+    return Superseded(
+        given="a question that a newer one of the same page replaced",
+        allowed="the newest question of a page",
+        next_step="look at the answer to the newer one",
+    )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from pixelward.atlas import Atlas, LayerRecord
-from pixelward.details import Details, read_details
+from pixelward.details import Details, damaged_details, read_details
 from pixelward.errors import PixelwardError
 from pixelward.examine import Asked, examine, has_hit, picture_of
-from pixelward.folder import damaged, details_file
+from pixelward.folder import Damaged, details_file
 from pixelward.web import links, pages
 from pixelward.web.content import details_page
-from pixelward.web.live.routes import Desk
+from pixelward.web.live.desk import READ, Desk
 from pixelward.web.live.samples import gallery
 from pixelward.web.live.uploads import Kept
-from pixelward.web.refusals import Impossible, Moved, Refusal, Unreadable
+from pixelward.web.refusals import Impossible, Moved, Refusal
 from pixelward.web.site import MEDIA
 from pixelward.web.studio import Studio
 
@@ -28,29 +27,30 @@ Told = tuple[Details, bytes]
 Made = Kept[tuple[Atlas, int, int, int], Told]
 
 
-def router(studio: Studio, atlas: Callable[[], Atlas]) -> APIRouter:
-    """The routes. atlas: gives the atlas as it is now. What was drawn ahead is read, all else made in the worker."""
-    desk, routes, made = Desk(studio, atlas), APIRouter(), Made(KEPT)
+def router(desk: Desk) -> APIRouter:
+    """The routes. What was drawn ahead is read, all else made in the worker."""
+    routes, made = APIRouter(), Made(KEPT)
 
-    @routes.get("/layers/{slug}/{channel:int}.details-{hit:int}.{ending}")
+    @routes.api_route("/layers/{slug}/{channel:int}.details-{hit:int}.{ending}", methods=READ)
     async def told(
         request: Request, slug: str, channel: int, hit: int, ending: Literal["html", "json", "webp"]
     ) -> Response:
-        record = desk.layer(slug)
-        if not _is_there(desk.atlas, record, channel, hit) or _other_spelling(request, slug, channel, hit, ending):
+        here = desk.look()
+        record = here.layer(slug)
+        if not _is_there(here.atlas, record, channel, hit) or _other_spelling(request, slug, channel, hit, ending):
             raise HTTPException(404)
         try:
-            found = _drawn(desk.atlas, record, channel, hit)
+            found = _drawn(here.atlas, record, channel, hit)
             if found is None:
                 job = partial(_made, made, record=record, channel=channel, hit=hit)
-                found = await desk.run(request, "details", job)
-        except Refusal:
+                found = await here.run(request, "details", job)
+        except (Refusal, Damaged):
             raise
         except PixelwardError as error:
             raise Impossible.of(error) from error
         body = found[1]
         if ending != "webp":
-            page = details_page(desk.atlas, record, channel, found[0])
+            page = details_page(here.atlas, record, channel, found[0])
             body = (pages.twin(page) if ending == "json" else pages.html(page, live=True)).encode()
         return Response(body, headers={"cache-control": "no-cache"}, media_type=MEDIA[f".{ending}"])
 
@@ -62,8 +62,9 @@ def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel
     key = (atlas, record.number, channel, hit)
     found = made.get(key)
     if found is None:
+        row = picture_of(atlas, record, channel, hit)
         try:
-            loaded = gallery(atlas).load(picture_of(atlas, record, channel, hit))
+            loaded = gallery(atlas).load(row)
         except (PixelwardError, OSError) as error:
             raise Moved(
                 given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",
@@ -71,7 +72,7 @@ def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel
                 next_step="put it back, or draw this ahead, with --pictures WHERE: "
                 f"pixelward draw {atlas.path.name} MODEL --detail {record.address}:{channel} --hit {hit}",
             ) from error
-        found = examine(atlas, studio.net, loaded.pixels, record, channel, hit)
+        found = examine(atlas, studio.net, loaded.pixels, record, channel, hit, go_on=studio.go_on)
         made.put(key, found)
     return found
 
@@ -93,12 +94,10 @@ def _other_spelling(request: Request, slug: str, channel: int, hit: int, ending:
 
 
 def _drawn(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told | None:
-    """What was drawn ahead. Raises Unreadable where it is damaged."""
-    file = details_file(record.slug, channel, hit, "webp")
+    """What was drawn ahead. Raises Damaged where it cannot be read."""
+    details = read_details(atlas, record, channel, hit)
     try:
-        details = read_details(atlas, record, channel, hit)
-        return None if details is None else (details, (atlas.path / file).read_bytes())
-    except PixelwardError as error:
-        raise Unreadable.of(error) from error
+        pictures = atlas.path / details_file(record.slug, channel, hit, "webp")
+        return None if details is None else (details, pictures.read_bytes())
     except OSError as error:
-        raise Unreadable.of(damaged(atlas.path, file)) from error
+        raise damaged_details(atlas, record, channel, hit, "webp") from error

@@ -111,6 +111,7 @@ def unit_panel(
             unpool=unpool,
         ),
     )
+    studio.go_on()
     (unit,) = gather.unit_entries(atlas, record, [channel])
     layer = gather.layer_entry(atlas, record)
     values = activations(studio, record, picture)[channel]

@@ -9,7 +9,7 @@ from PIL import Image
 from pixelward.atlas import Atlas
 from pixelward.data.images import decode, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
-from pixelward.folder import thumb_file
+from pixelward.folder import damaged, thumb_file
 from pixelward.gallery import Gallery
 from pixelward.web import links
 from pixelward.web.entries import Sample
@@ -45,7 +45,11 @@ def sampled(atlas: Atlas, id: int) -> Tried:
                 allowed="pictures that are still there",
                 next_step="choose another, or send the file",
             ) from missing
-        small = decode(file.read_bytes(), name).resize(atlas.size[::-1], Image.Resampling.BILINEAR)
+        try:
+            whole = decode(file.read_bytes(), name)
+        except (PixelwardError, OSError) as error:
+            raise damaged(atlas.path, thumb_file(id)) from error
+        small = whole.resize(atlas.size[::-1], Image.Resampling.BILINEAR)
         pixels = to_tensor(small, atlas.preprocess)
         note = "This is the atlas’s small copy, since the file is not where it was scanned; values differ a little."
         return Tried(name, pixels, to_rgb(pixels, atlas.preprocess), width, height, (note,))

@@ -1,0 +1,85 @@
+"""What a question to the network finds: the atlas and its studio as they are when it is asked, and the pictures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from fastapi import HTTPException, Request
+
+from pixelward.atlas import Atlas, LayerRecord
+from pixelward.web.live.uploads import Pictures
+from pixelward.web.refusals import OtherNetwork, Superseded
+from pixelward.web.studio import Studio
+
+PAGE = "x-pixelward-page"  # the header in which a page says which of all it is
+UPLOADS = 4  # that are read at once
+READ = ["GET", "HEAD"]  # the methods of what is only read
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """An atlas, its studio, and the pictures prepared for it, which belong together for all of one question."""
+
+    atlas: Atlas
+    studio: Studio
+    pictures: Pictures
+
+    def layer(self, slug: str) -> LayerRecord:
+        """The layer of this name, else what is not found."""
+        found = next((record for record in self.atlas.layers if record.slug == slug), None)
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    async def run(self, request: Request, kind: str, job: Callable[[Studio, Atlas], T]) -> T:
+        """Do a job for the page that asks; the newest of each kind counts, and none that a visitor left."""
+        page = request.headers.get(PAGE, "")[:64]
+        work = self.studio.run(f"{page}/{kind}" if page else "", partial(job, self.studio, self.atlas))
+        return await _while_there(request, work)
+
+
+class Desk:
+    """Where all questions come in."""
+
+    def __init__(self, now: Callable[[], tuple[Atlas, Studio | None]]) -> None:
+        """now: gives the atlas as it is, and its studio, None where the network is not its own."""
+        self._now = now
+        # By studio: a picture that was prepared as another scan did is none for this one.
+        self._pictures: WeakKeyDictionary[Studio, Pictures] = WeakKeyDictionary()
+        self.reading = asyncio.Semaphore(UPLOADS)
+
+    def look(self) -> Sight:
+        """What there is now. Raises OtherNetwork where the atlas was scanned with another network, and as `now`."""
+        atlas, studio = self._now()
+        if studio is None:
+            raise OtherNetwork(
+                given="an atlas that was scanned with another network since the server was started",
+                allowed="the network that the server was started with",
+                next_step="start it again, with the network that was scanned now",
+            )
+        return Sight(atlas, studio, self._pictures.setdefault(studio, Pictures()))
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to. It is cancelled where the visitor leaves before."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Superseded(given="a page that was left", allowed="one that waits", next_step="open it again")
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,131 @@
+"""Long work of the network ends where nobody waits for it: after a newer question, or when the page was left."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from starlette.requests import Request
+from torch import nn
+
+import pixelward as pw
+from live_atlas import PREPROCESS, network, pictures
+from pixelward.atlas import Atlas
+from pixelward.web import links
+from pixelward.web.live.desk import PAGE, _while_there
+from pixelward.web.refusals import Superseded
+from pixelward.web.serve import app
+
+LONG = 30  # seconds after which a test fails rather than hangs
+
+
+class Gate:
+    """Counts what passes, and can hold it. Copies of a network share it."""
+
+    def __init__(self) -> None:
+        self.passes, self.held, self.started, self.let_go = 0, False, threading.Event(), threading.Event()
+
+    def __deepcopy__(self, known: Any) -> "Gate":
+        return self
+
+    def __call__(self) -> None:
+        self.passes += 1
+        if self.held:
+            self.started.set()
+            assert self.let_go.wait(LONG)
+
+
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.preprocess, self.gate = network(), PREPROCESS, Gate()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.gate()
+        return self.inner(x)
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[tuple[Counted, TestClient, Atlas]]:
+    net = Counted().eval()
+    atlas = pw.scan(net, pictures(tmp_path / "pictures"), tmp_path / "atlas", layers=["inner.conv2"], k=4, note=print)
+    pw.draw(atlas, net)
+    with TestClient(app(atlas.path, model=net), base_url="http://127.0.0.1") as client:
+        yield net, client, atlas
+        net.gate.let_go.set()
+
+
+def test_details_that_were_overtaken_end_between_two_panels(counted: tuple[Counted, TestClient, Atlas]):
+    net, client, atlas = counted
+    gate = net.gate
+    slug = atlas.layers[0].slug
+
+    def ask(hit: int, page: str = "a") -> Any:
+        return client.get(f"/{links.details(slug, 0, hit, 'json')}", headers={PAGE: page})
+
+    before = gate.passes
+    assert ask(1).status_code == 200
+    whole = gate.passes - before
+    assert whole > 8  # a pass for every panel
+    before, gate.held = gate.passes, True
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, 2)
+        assert gate.started.wait(LONG)
+        newer = pool.submit(ask, 3)
+        assert first.result(LONG).status_code == 409
+        gate.let_go.set()
+        assert newer.result(LONG).status_code == 200
+    # Of the first: the hit itself, and the way back, of which the first panel was not made any more.
+    assert gate.passes - before == 2 + whole
+    assert (
+        ask(2).json()
+        == TestClient(app(atlas.path, model=net), base_url="http://127.0.0.1")
+        .get(f"/{links.details(slug, 0, 2, 'json')}")
+        .json()
+    )
+
+
+def test_what_a_visitor_left_is_cancelled():
+    left, ended = asyncio.Event(), []
+
+    async def receive() -> Any:
+        if ended == []:
+            ended.append("body")
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        left.set()
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            ended.append("work")
+
+    async def visit() -> None:
+        with pytest.raises(Superseded, match="a page that was left"):
+            await _while_there(Request({"type": "http", "headers": []}, receive), work())
+        await asyncio.sleep(0)
+
+    asyncio.run(visit())
+    assert ended == ["body", "work"]
+
+
+def test_what_is_done_is_answered_and_nothing_listens_any_more():
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def work() -> int:
+        return 7
+
+    async def visit() -> tuple[int, int]:
+        found = await _while_there(Request({"type": "http", "headers": []}, receive), work())
+        await asyncio.sleep(0)
+        return found, len(asyncio.all_tasks())
+
+    assert asyncio.run(visit()) == (7, 1)

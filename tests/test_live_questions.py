@@ -1,0 +1,109 @@
+"""How live addresses are asked: HEAD as GET, places named whole, queries that are no question told in words."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from live_atlas import live_atlas, network
+from pixelward.atlas import Atlas
+from pixelward.web import links
+from pixelward.web.serve import app
+from tags import Tags
+
+HOME = "http://127.0.0.1"
+JSON = {"origin": HOME, "accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    return live_atlas(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="module")
+def served(atlas: Atlas) -> Iterator[TestClient]:
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def token(served: TestClient) -> str:
+    sent = served.post("/live/pictures/0", headers=JSON)
+    found: str = sent.json()["path"].split("/")[1]
+    return found
+
+
+def addresses(token: str, slug: str) -> list[str]:
+    pages = [links.LIVE, links.tried(token), links.tried_unit(token, slug, 1), links.details(slug, 1, 1, "html")]
+    images = [links.tried_image(token, "picture"), links.map_sheet(token, slug, "map"), links.details(slug, 1, 1)]
+    images.append(links.tried_unit_image(token, slug, 1, (2, 3), "patch"))
+    maps = [f"live/{token}/maps.{ending}?layer={slug}" for ending in ("html", "json")]
+    return [*pages, *map(links.twin, pages), *maps, *images]
+
+
+def test_a_head_is_told_as_much_as_a_get(atlas: Atlas, served: TestClient, token: str):
+    for address in addresses(token, atlas.layers[0].slug):
+        whole, head = served.get(f"/{address}"), served.head(f"/{address}")
+        assert (whole.status_code, head.status_code, head.content) == (200, 200, b""), address
+        assert head.headers == whole.headers
+        assert int(head.headers["content-length"]) == len(whole.content)
+
+
+def test_a_head_of_what_is_refused_is_refused_as_a_get(atlas: Atlas, served: TestClient, token: str):
+    slug = atlas.layers[0].slug
+    for address, status in (
+        (links.tried("A" * 22), 410),
+        (links.tried_unit(token, slug, 99), 404),
+        (links.maps(token), 422),
+        (f"{links.tried_unit(token, slug, 0)}?y=1", 400),
+    ):
+        assert (served.get(f"/{address}").status_code, served.head(f"/{address}").status_code) == (status, status)
+
+
+def test_what_is_only_read_is_not_sent_to(atlas: Atlas, served: TestClient, token: str):
+    for address in addresses(token, atlas.layers[0].slug):
+        answer = served.post(f"/{address}", headers=JSON)
+        assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"}), address
+        assert answer.json()["allowed"] == "GET"
+
+
+@pytest.mark.parametrize(("named", "missing"), [("y", "x"), ("x", "y")])
+@pytest.mark.parametrize("what", ["html", "json", "patch.webp", "map.webp"])
+def test_half_a_place_is_refused_in_one_line_that_names_both(
+    atlas: Atlas, served: TestClient, token: str, named: str, missing: str, what: str
+):
+    slug = atlas.layers[0].slug
+    answer = served.get(f"/live/{token}/{slug}/1.{what}?{named}=3", headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "problem": "This cannot be understood",
+        "given": f"{named} without {missing}",
+        "allowed": "both, for a place of the map, or neither, for the strongest",
+        "next_step": "name both y and x, or leave both away",
+    }
+    assert served.get(f"/live/{token}/{slug}/1.{what}?y=3&x=3").status_code == 200
+
+
+def test_a_vector_has_no_places(atlas: Atlas, served: TestClient, token: str):
+    slug = atlas.layers[-1].slug
+    assert atlas.layers[-1].map == ()
+    assert served.get(f"/live/{token}/{slug}/1.html").status_code == 200
+    for what in ("html", "json", "patch.webp"):
+        assert served.get(f"/live/{token}/{slug}/1.{what}?y=0&x=0").status_code == 404
+
+
+def test_a_query_that_is_none_is_told_by_what_is_allowed(atlas: Atlas, served: TestClient, token: str):
+    maps, unit = links.maps(token), links.tried_unit(token, atlas.layers[0].slug, 0)
+    for address, name, allowed in (
+        (f"{maps}?layer=x&order=beauty", "order", "order: 'share', 'value' or 'number'"),
+        (maps, "layer", "layer: field required"),
+        (f"{unit}?y=one&x=1", "y", "y: input should be a valid integer"),
+    ):
+        answer = served.get(f"/{address}", headers=JSON)
+        assert answer.status_code == 422
+        told = answer.json()
+        assert told["problem"] == "This cannot be understood"
+        assert told["given"].endswith(f", with no proper {name}")
+        assert told["allowed"].startswith(allowed)
+        assert "beauty" not in answer.text
+        assert "This cannot be understood" in Tags(served.get(f"/{address}").text).words
