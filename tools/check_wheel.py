@@ -22,6 +22,7 @@ HOLDS = (  # what a wheel must bring along, by how the names end
     "pixelward/web/templates/unit.html",
     "pixelward/web/static/pixelward.css",
     "pixelward/web/static/layer.js",
+    "pixelward/web/static/lists.js",
     "pixelward/web/templates/live/page.html",
     "pixelward/web/live/static/live.js",
     "pixelward/web/live/static/htmx.min.js",

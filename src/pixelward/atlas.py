@@ -12,6 +12,7 @@ import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,7 +65,7 @@ class LayerRecord:
         """What tiles show of a picture: the field, or the reach where the whole picture is the field, above gates."""
         return self.reach if self.field.is_global else self.field
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """The name of the layer's files, folders and pages."""
         return f"{self.number:03d}-{re.sub('[^a-z0-9]', '-', self.address.lower())}"

@@ -1,5 +1,6 @@
 """Two atlases side by side in a real browser, opened from disk."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,19 @@ from axe import findings
 from conftest import LAYERS, NAMES
 from fake_atlas import fake_atlas
 from pixelward.atlas import Atlas
-from pixelward.web import links
+from pixelward.likeness import Pairing
+from pixelward.web import links, pages
+from pixelward.web.beside import compare_layer_page
 from pixelward.web.export import export
-from watched import Watched
+from watched import FILLED, Watched
 
 pytestmark = pytest.mark.browser
 
 PAGES = ("compare/index.html", "compare/000-conv1-relu/index.html", "compare/003-late-relu/index.html")
+JUMP = """share => new Promise((done) => {
+  scrollTo(0, share * document.documentElement.scrollHeight);
+  requestAnimationFrame(done);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -72,5 +79,30 @@ def test_links_and_keys_lead_through_the_comparison_to_the_units_of_both(browser
     page.go_back()
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/compare/001-block-relu-2/index.html")
+    assert watched.wrong == []
+    context.close()
+
+
+def test_of_very_many_units_only_those_near_the_window_are_in_the_page(browser: Any, tmp_path: Path):
+    spec = LAYERS[0]._replace(channels=1500, dead=0)
+    pairing = Pairing(*(fake_atlas(tmp_path / name, [spec], k=1, drawn=False) for name in ("one", "two")))
+    path = tmp_path / PAGES[1]
+    path.parent.mkdir(parents=True)
+    path.write_text(pages.html(compare_layer_page(pairing, pairing.this.layers[0])), "utf-8")
+    shutil.copytree(Path(pages.__file__).with_name("static"), tmp_path / "static")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    watched = Watched(page, tmp_path.as_uri())
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('#units li').length < 500")
+    for share in (0.3, 0.8, 0.1, 1):
+        page.evaluate(JUMP, share)
+        assert page.evaluate(FILLED)
+        assert page.locator("#units li").count() < 500
+    assert page.locator("#u1499 h2").is_visible()
+    page.goto("about:blank")
+    page.goto(f"{path.as_uri()}#u700")
+    page.wait_for_selector("#u700 h2")
+    assert 0 <= page.locator("#u700").bounding_box()["y"] <= 844
     assert watched.wrong == []
     context.close()

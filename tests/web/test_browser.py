@@ -17,7 +17,7 @@ from pixelward.atlas import Atlas
 from pixelward.web import content, links, pages
 from pixelward.web.export import export
 from pixelward.web.guard import HEADERS
-from watched import Watched
+from watched import FILLED, Watched
 
 pytestmark = pytest.mark.browser
 
@@ -307,6 +307,7 @@ def test_of_very_many_units_only_those_near_the_window_are_in_the_page(browser: 
     height = opened.evaluate("document.documentElement.scrollHeight")
     for top in range(0, height, 2000):
         opened.evaluate(f"new Promise((done) => (scrollTo(0, {top}), requestAnimationFrame(done)))")
+        assert opened.evaluate(FILLED)
     assert abs(opened.evaluate("document.documentElement.scrollHeight") - height) <= 2
     opened.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     opened.wait_for_selector("#u2999 h2")

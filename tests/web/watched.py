@@ -2,6 +2,12 @@
 
 from typing import Any
 
+# Whether an item of a list stands in the middle of the window.
+FILLED = """() => [...document.querySelectorAll("#units li")].some((item) => {
+  const box = item.getBoundingClientRect();
+  return box.top < 500 && box.bottom > 300;
+})"""
+
 
 class Watched:
     """What went wrong on a page: errors on the console, refused by policy or not, and requests that left `root`."""

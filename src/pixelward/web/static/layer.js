@@ -1,4 +1,5 @@
-// The units of a layer sorted, filtered and shown in other ways. Without this script the page shows all of them in order. What is chosen stands in the address, so that a view can be kept and sent.
+// The units of a layer sorted, filtered and shown in other ways. Without this script the page shows all of them in order.
+// What is chosen stands in the address, so that a view can be kept and sent.
 "use strict";
 
 {
@@ -9,7 +10,6 @@
   const said = document.getElementById("measure");
   const seen = Number(list.dataset.seen);
   const DEFAULTS = { show: "both", sort: "index", reversed: "", label: "", state: "", unit: "" };
-
 
   const units = Array.from(list.querySelectorAll("li"), (item) => ({
     item,
@@ -50,61 +50,8 @@
     return (number) => !ranges.length || ranges.some(([from, to]) => from <= number && number <= to);
   };
 
-  // A browser passes over a list that is far from the window, if it knows how high the list is: so units stand in
-  // lists of whole rows, each of which is told its height. The first one is always laid out, and tells the others.
-  // Of very many units, lists that are far away are empty: else the browser asks of each of their pictures, at every
-  // step of the scrolling, whether it has come near.
-  const GROUP = 120; // as in the page; of very many fewer, so that less is laid out at once
-  const MANY = 1000;
+  const lists = new Lists(list, 120, 24); // 120 as in the page
   let shown = units;
-  const groupSize = () => (shown.length > MANY ? 40 : GROUP);
-
-  const fill = (some) => some.childElementCount || some.append(...some.members);
-  const near = new IntersectionObserver(
-    (lists) => {
-      for (const { target, isIntersecting } of lists) {
-        if (isIntersecting) fill(target);
-        else if (target !== list.firstElementChild && !target.contains(document.activeElement)) target.replaceChildren();
-      }
-    },
-    { rootMargin: "150% 0px" },
-  );
-
-  const group = (size) => {
-    near.disconnect();
-    const lists = [];
-    for (let start = 0; start < shown.length; start += size) {
-      const some = document.createElement("ol");
-      some.members = shown.slice(start, start + size).map((unit) => unit.item);
-      if (!start || shown.length <= MANY) fill(some);
-      lists.push(some);
-    }
-    list.replaceChildren(...lists);
-    if (shown.length > MANY) for (const some of lists) near.observe(some);
-  };
-
-  const reveal = (id) => {
-    const some = [...list.children].find((each) => each.members?.some((item) => item.id === id));
-    if (some) fill(some);
-    document.getElementById(id)?.scrollIntoView();
-  };
-
-  const measure = () => {
-    const first = list.firstElementChild;
-    if (!first) return;
-    const style = getComputedStyle(first);
-    const columns = style.gridTemplateColumns.split(" ").length;
-    const size = columns * Math.max(Math.round(groupSize() / columns), 1);
-    if (shown.length > size && first.childElementCount !== size) return void (group(size), measure());
-    const row = first.firstElementChild.getBoundingClientRect().height;
-    const gap = parseFloat(style.rowGap);
-    for (const some of list.children) {
-      const rows = Math.ceil((some.members?.length ?? some.childElementCount) / columns);
-      const high = `${rows * (row + gap) - gap}px`;
-      some.style.containIntrinsicBlockSize = high;
-      if (shown.length > MANY) some.style.minBlockSize = some === first ? "" : `calc(${high} + 8px)`; // and its room
-    }
-  };
 
   const chosen = () => ({ ...DEFAULTS, ...Object.fromEntries(new FormData(form)) });
   let sorted = units;
@@ -129,9 +76,9 @@
     );
     if (passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
       shown = passing;
-      group(groupSize());
+      lists.show(shown.map((unit) => unit.item));
     }
-    measure();
+    lists.measure();
 
     let still = 0;
     for (const { link, number } of corpses) {
@@ -163,9 +110,9 @@
       else field.value = value;
       if (field.value === "" && DEFAULTS[name]) field.value = DEFAULTS[name]; // an address that asks for what is not there
     }
-    if (units.length > MANY) group(groupSize());
+    lists.show(units.map((unit) => unit.item));
     apply();
-    if (location.hash && (order !== "index" || units.length > MANY)) reveal(location.hash.slice(1));
+    if (location.hash && (order !== "index" || lists.many)) lists.reveal(location.hash.slice(1));
   };
 
   form.addEventListener("input", () => {
@@ -178,5 +125,4 @@
     if (only.length === 1) only[0].querySelector("a").click();
   });
   recall();
-  new ResizeObserver(measure).observe(list);
 }
