@@ -173,16 +173,22 @@ def _rate(work: Work, batch: int) -> float:
     if given.numel() > NUMBERS:
         return 0.0
     options = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": step.groups}
-    ways: list[Callable[[Tensor], Tensor]] = []
+    ways: list[tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]] = []
     if not work.down:
-        ways.append(lambda maps: F.conv2d(maps, weight, **options))  # type: ignore[arg-type]
+        ways.append((weight, partial(F.conv2d, **options)))
     else:
-        ways.append(lambda maps: F.conv_transpose2d(maps, weight, **options))  # type: ignore[arg-type]
+        ways.append((weight, partial(F.conv_transpose2d, **options)))
         if geometry.stride == (1, 1) and step.groups == 1:
-            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
             margin = tuple(d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True))
-            ways.append(lambda maps: F.conv2d(maps, turned, padding=margin, dilation=geometry.dilation))
+            ways.append(
+                (weight.flip(2, 3).transpose(0, 1), partial(F.conv2d, padding=margin, dilation=geometry.dilation))
+            )
     adds = batch * work.size[0] * work.size[1] * weight.numel()
     with torch.no_grad():
-        layouts = (given, given.contiguous(memory_format=torch.channels_last))
-        return adds / min(best(partial(way, maps), at_least=0.02, times=2) for way in ways for maps in layouts)
+        # Maps and weights lie alike, so that no call has to lay one of them anew.
+        runs = [
+            partial(way, *(tensor.contiguous(memory_format=layout) for tensor in (given, weight)))
+            for weight, way in ways
+            for layout in (torch.contiguous_format, torch.channels_last)
+        ]
+        return adds / min(best(run, at_least=0.02, times=2) for run in runs)

@@ -38,8 +38,9 @@ def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spe
     """Project the hits of these pictures, batch by batch. Pictures are decoded before the clock runs.
 
     most: all hits; else `SOME` of each layer and batch. The way up runs inside of the projector, before the first hits
-    come down: it is timed once more by itself, and the time until these hits less that is their way down. The deepest
-    layer goes first, beside whose way down the noise of a difference is small.
+    come down: it is timed once more by itself, afterwards, and the time until these hits less that is their way down;
+    so the sum of both is what the projector took. The deepest layer goes first, beside whose way down the noise of a
+    difference is small.
     """
     spent = Spent()
     by_picture, preprocess = gallery.by_picture(), preprocess_of(gallery.net)
@@ -50,26 +51,24 @@ def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spe
         numbers = pictures[at : at + PICTURES]
         batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
         chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
+        deepest_first = sorted(chosen, key=lambda pair: -pair[1].layer)
+        took = _batch(gallery, projector, batch, deepest_first, most)
         start = time.perf_counter()
         if recorder is None:  # as in the projector, which does so for its first batch
             recorder = Recorder(gallery.net, addresses, DECONVNET, batch[:1])
         recorder.plan(batch)
         up = time.perf_counter() - start
-        deepest_first = sorted(chosen, key=lambda pair: -pair[1].layer)
-        _batch(gallery, projector, batch, deepest_first, spent, up, most)
+        spent.pictures += len(batch)
+        spent.forward += up
+        for number, (layer, seconds, hits) in enumerate(took):
+            spent.add(layer, seconds if number else seconds - up, hits)
     return spent
 
 
 def _batch(
-    gallery: Gallery,
-    projector: Projector,
-    batch: Tensor,
-    chosen: Sequence[tuple[int, Hit]],
-    spent: Spent,
-    up: float,
-    most: bool,
-) -> None:
-    """One batch through the network, for which `up` seconds are taken, and its hits down."""
+    gallery: Gallery, projector: Projector, batch: Tensor, chosen: Sequence[tuple[int, Hit]], most: bool
+) -> list[tuple[int, float, int]]:
+    """One batch through the network and its hits down: layer, seconds since the hits before, number of hits."""
     hits = {}
     layers = {}
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
@@ -80,13 +79,13 @@ def _batch(
         values = torch.tensor([hit.value for _, hit in pairs])
         hits[gallery.layers[layer].address] = Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
         layers[gallery.layers[layer].address] = layer
-    spent.pictures += len(batch)
-    spent.forward += up
-    start = time.perf_counter() + up
+    took = []
+    start = time.perf_counter()
     for sent in projector.project(batch, hits):
         now = time.perf_counter()
-        spent.add(layers[sent.address], now - start, len(sent.rows))
+        took.append((layers[sent.address], now - start, len(sent.rows)))
         start = time.perf_counter()
+    return took
 
 
 def picture_of(gallery: Gallery, hit: Hit) -> Tensor:

@@ -27,7 +27,7 @@ class Settings:
     hits: int = 4
     deep_hits: int = 2
     layers: int | None = None
-    sizes: tuple[int, ...] = (8, 16, 32)
+    sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
     batches: int = 1
     checked: int = 4
     shapes: int = 16

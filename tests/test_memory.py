@@ -16,7 +16,7 @@ from torch import nn
 import pixelward as pw
 from oracles import difference
 from pixelward.core import memory
-from pixelward.core.projector import Chosen, Projector
+from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.words import amount, bytes_of
 
 FEW, MANY = 1_000, 10_000
@@ -124,7 +124,7 @@ def test_signals_under_a_bound_are_the_same():
     net, batch = small().double(), torch.rand(6, 3, 32, 32, dtype=torch.float64)
     chosen = Chosen(torch.arange(12) % 8, torch.arange(24).view(12, 2) % 14, torch.arange(12) // 2, torch.ones(12))
     found = []
-    for bound in (None, 300_000):
+    for bound in (None, MEGABYTE):
         projector, signals = Projector(net, ["3:relu"], memory=bound), {}
         for sent in projector.project(batch, {"3:relu": chosen}):
             assert bound is None or len(sent.rows) < 12
@@ -132,6 +132,37 @@ def test_signals_under_a_bound_are_the_same():
         found.append(torch.stack([signals[row] for row in range(12)]))
     assert found[0].any()
     assert difference(*found) < 1e-6
+
+
+def test_a_bound_that_no_hit_fits_into_is_told():
+    chosen = Chosen(torch.zeros(1).long(), torch.zeros(1, 2).long(), torch.zeros(1).long(), torch.ones(1))
+    projector = Projector(small(), ["3:relu"], memory=300_000)
+    with pytest.raises(pw.PixelwardError, match=r"that leaves 146K for the pass of a picture - allowed: .* or more"):
+        list(projector.project(torch.rand(1, 3, 32, 32), {"3:relu": chosen}))
+
+
+def test_a_drawing_counts_the_pass_that_it_reads_its_plan_off(tmp_path, monkeypatch):
+    """All activations up to the last layer live at once there: of this network 24 maps of 256 KiB."""
+    pairs = [module for _ in range(12) for module in (nn.Conv2d(4, 4, 1), nn.ReLU())]
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), *pairs).eval()
+    net.preprocess = {"channels": "RGB", "range": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3, "resize": 128, "size": 128}
+    atlas = pw.scan(net, pictures(tmp_path / "2.zip", 2), tmp_path / "atlas", layers=["23:relu"], k=1)
+    monkeypatch.setattr(memory, "in_use", lambda device: 0)
+    with pytest.raises(pw.PixelwardError, match="the pass of one picture, with all that it needs, takes"):
+        pw.draw(atlas, net, memory=8 * MEGABYTE)
+    assert atlas.drawings is None
+    assert pw.draw(atlas, net, memory=64 * MEGABYTE).drawings is not None
+
+
+def test_a_bound_makes_fewer_pictures_of_a_drawing_wait(tmp_path, monkeypatch):
+    source, net, sizes = pictures(tmp_path / "40.zip", 40), small(), []
+    atlas = pw.scan(net, source, tmp_path / "atlas")
+    monkeypatch.setattr(memory, "in_use", lambda device: 0)
+    drawing = sys.modules[pw.draw.__module__]
+    ahead = drawing.ahead
+    monkeypatch.setattr(drawing, "ahead", lambda items, depth: sizes.append(depth) or ahead(items, depth))
+    pw.draw(atlas, net, memory=4 * MEGABYTE)
+    assert max(sizes) < 2 * PICTURES
 
 
 def test_amounts_of_memory_are_read_as_they_are_written():

@@ -29,9 +29,10 @@ from pixelward.core.check import check
 from pixelward.core.fields import Box
 from pixelward.core.findings import Operation
 from pixelward.core.kernels import kernels
-from pixelward.core.memory import left_of
+from pixelward.core.memory import at_once, left_of, taken
 from pixelward.core.path import path
 from pixelward.core.projector import PICTURES, Chosen, Projector
+from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess
@@ -122,16 +123,15 @@ def draw(
     if wanted or not done:
         gallery = Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
-        room = _Room.of(memory, _device(net))
+        addresses = [record.address for record in wanted]
+        room = _Room() if memory is None or not wanted else _Room.of(memory, atlas, net, addresses, table)
         groups = list(_groups(atlas, wanted, room.tiles))
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
         tell = _teller(report, total)
         order = [record.address for record in atlas.layers]
         for number, (group, by_picture) in enumerate(zip(groups, rows, strict=True)):
-            _draw_group(
-                atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room.tensors, tell
-            )
+            _draw_group(atlas, net, group, by_picture, thumbs if number == 0 else set(), gallery, table, room, tell)
             for record in group:
                 if record.address in weights:
                     _write_kernels(atlas, record, weights[record.address])
@@ -198,19 +198,24 @@ def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
 
 
 class _Room(NamedTuple):
-    """Bytes for tiles that wait for their sheets, and for tensors; None for these where nothing bounds them."""
+    """Bytes for tiles that wait for their sheets; for tensors, None where nothing bounds them; pictures at once."""
 
-    tiles: float
-    tensors: float | None
+    tiles: float = TILES
+    tensors: float | None = None
+    pictures: int = PICTURES
 
     @classmethod
-    def of(cls, memory: int | None, device: torch.device) -> _Room:
-        if memory is None:
-            return cls(TILES, None)
-        left = left_of(memory, device, 1, "a projection")
+    def of(cls, memory: int, atlas: Atlas, net: nn.Module, addresses: Sequence[str], table: RuleSet) -> _Room:
+        """What a bound leaves. Raises PixelwardError where it is too small for one picture."""
+        device, channels = _device(net), len(atlas.preprocess.mean)
+        picture = torch.zeros(1, channels, *atlas.size, device=device)
+        traced = taken(lambda: Recorder(net, addresses, table, picture), device)
         if device.type != "cpu":
-            return cls(TILES, left)
-        return cls(min(TILES, left / 3), left * 2 / 3)
+            return cls(tensors=left_of(memory, device, traced, "the pass of one picture"))
+        # As numbers and as it is shown; two batches are decoded ahead of the one at work, which is stacked once more.
+        loaded = 4 * (picture.numel() * picture.element_size() + 3 * atlas.size[0] * atlas.size[1])
+        left = left_of(memory, device, max(2 * traced, 4 * loaded), "the pass of one picture, with all that it needs,")
+        return cls(min(TILES, left / 4), left / 2, at_once(left / 4, loaded, PICTURES))
 
 
 def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Iterator[list[LayerRecord]]:
@@ -249,7 +254,7 @@ def _draw_group(
     thumbs: set[int],
     gallery: Gallery,
     table: RuleSet,
-    memory: float | None,
+    room: _Room,
     tell: Callable[[int], None],
 ) -> None:
     for record in group:
@@ -258,9 +263,9 @@ def _draw_group(
     with _Writer() as writer:
         sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))
-        projector = Projector(net, [record.address for record in group], table, memory)
-        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * PICTURES)
-        while batch := list(islice(loaded, PICTURES)):
+        projector = Projector(net, [record.address for record in group], table, room.tensors)
+        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * room.pictures)
+        while batch := list(islice(loaded, room.pictures)):
             for picture in batch:
                 if picture.id in thumbs:
                     small = Image.fromarray(picture.shown)

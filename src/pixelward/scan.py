@@ -54,7 +54,7 @@ _TRAINING: dict[type[nn.Module], Callable[[Any], bool]] = {
     _BatchNorm: lambda module: True,
     _InstanceNorm: lambda module: module.track_running_stats,  # without, it is the same in both modes
 }
-_TURNED = "turned"  # in the saved state: how pictures lay, so that a scan that goes on computes as it began
+_BATCH, _TURNED = "batch", "turned"  # in the saved state: a scan that goes on rounds as it began, in both
 _AHEAD = 2  # batches that may be decoded before the network wants them
 
 T = TypeVar("T")
@@ -224,6 +224,8 @@ class _Run:
         state = draft.state()
         for number, each in enumerate(self.strongest if state else ()):
             each.load({name: torch.tensor(state[f"{number}/{name}"]) for name in each.state()})
+        if _BATCH in state:
+            self._batch = int(state[_BATCH])
         if _TURNED in state:
             self._may_turn = bool(state[_TURNED])
 
@@ -250,6 +252,7 @@ class _Run:
                     self._through(waiting)
                 states = enumerate(each.state() for each in self.strongest)
                 arrays = {f"{n}/{name}": each.numpy() for n, state in states for name, each in state.items()}
+                arrays[_BATCH] = np.array(self._batch)
                 if self._may_turn is not None:
                     arrays[_TURNED] = np.array(self._may_turn)
                 self._draft.save(arrays, rows)

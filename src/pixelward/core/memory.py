@@ -68,3 +68,14 @@ def left_of(bound: int, device: torch.device, one: int, what: str) -> float:
             next_step="give more memory, or smaller pictures",
         )
     return left
+
+
+def fitting(left: float, one: int, what: str) -> float:
+    """`left`, where there is room for `one` thing in it. Raises PixelwardError where there is none."""
+    if left < one:
+        raise PixelwardError(
+            given=f"a bound on memory that leaves {amount(int(left))} for {what}",
+            allowed=f"{amount(one)} or more, which that takes",
+            next_step="give more memory, or smaller pictures",
+        )
+    return left

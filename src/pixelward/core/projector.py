@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixelward.core.descent import Descent
 from pixelward.core.fields import Box
-from pixelward.core.memory import at_once, taken
+from pixelward.core.memory import at_once, fitting, taken
 from pixelward.core.plan import Plan
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, RuleSet
@@ -99,7 +99,7 @@ class Projector:
         self._pictures = 1 if recorder.needs_all else PICTURES
         if not recorder.needs_all and self._half is not None:
             one = taken(lambda: recorder.plan(picture), picture.device)
-            self._pictures = at_once(self._half, one, PICTURES)
+            self._pictures = at_once(fitting(self._half, one, "the pass of a picture"), one, PICTURES)
         return recorder
 
     def _plan(self, recorder: Recorder, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
@@ -128,7 +128,8 @@ class Projector:
             most = at_once(NUMBERS, descent.largest, MOST)
             if self._half is not None:
                 one = chosen.part(slice(0, 1))
-                most = at_once(self._half, taken(lambda: descent.project(plan, *one), descent.device), most)
+                needed = taken(lambda: descent.project(plan, *one), descent.device)
+                most = at_once(fitting(self._half, needed, f"the way down of a hit of {address}"), needed, most)
             self._hits[address] = most
         return self._hits[address]
 
