@@ -29,7 +29,9 @@ WHAT = """## What is measured
   pictures with their channels first: the goal is for this one. A scan lays them with their channels last where the
   network gives the same, at which the same convolutions are faster: so it can take less time than that bare pass.
   Beside it stands the like for like: the bare pass with network and batches in `channels_last`, in the same rounds.
-- **Growth.** The time and the peak memory of a process with one thing changed.
+- **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone.
+  A drawing holds the tiles of the layers that it draws together until their sheets are complete: more of them with
+  more units, layers and hits, up to a limit of its own (1.5 GB) or a share of `--memory`; with more pictures no more.
 - **Reading.** One unit's hits, from a folder that was not opened before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
   pool, gate or norm; for every hit the convolutions of its dense cone, in windows no larger than the maps, the first a
