@@ -8,6 +8,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 BIN := .venv/bin
 STAMP := .venv/.stamp
 WEB_STAMP := .venv/.stamp-web
+DEMO := demo/atlas/drawings.json
 ZOO_BIN := .venv-zoo/bin
 ZOO_STAMP := .venv-zoo/.stamp
 comma := ,
@@ -16,7 +17,7 @@ BENCH_STAMP := .venv-bench/.stamp
 # Without what they depend on: torchvision would bring a torch of its own, timm a client for downloads.
 NETWORKS := torchvision timm
 
-.PHONY: demo test test-web zoo bench bench-short bench-web bench-live check lint format types clean
+.PHONY: demo test test-web zoo bench bench-short bench-web bench-live bench-scroll bench-explorer check lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -42,11 +43,23 @@ bench-short: $(BENCH_STAMP)
 
 # Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
 bench-web: $(STAMP)
-	$(BIN)/python bench/web.py $(BENCH_WEB)
+	$(BIN)/python -m bench.web $(BENCH_WEB)
 
-# Seconds; fails where the first answer to a picture takes a second or longer. Wants the demo's atlas: `make demo`.
-bench-live: $(STAMP)
+# Seconds; fails where the first answer to a picture takes a second or longer. Makes the demo's atlas where it is missing.
+bench-live: $(STAMP) $(DEMO)
 	$(BIN)/python -m bench.live $(BENCH_LIVE)
+
+# A minute; how a page of 10 000 units scrolls in a Chromium.
+bench-scroll: $(WEB_STAMP)
+	$(BIN)/python -m bench.scroll $(BENCH_SCROLL)
+
+# The three above, kept, and written into docs/serve.md. On a machine that does nothing else.
+bench-explorer: $(WEB_STAMP) $(DEMO)
+	for measure in web live scroll; do $(BIN)/python -m bench.$$measure --results bench/results-web.json || missed=1; done; \
+	  $(BIN)/python -m bench.explorer && test -z "$$missed"
+
+$(DEMO):
+	$(MAKE) demo
 
 # The demo is made anew here, so that what is looked at is what this checkout draws.
 check: lint types test

@@ -17,10 +17,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from bench import ROOT, explorer
+from bench.explorer import Figure
 from bench.web import server
 from pixelward.web import links
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 1000.0  # milliseconds, of the first answer: classes, maps and a projection
 
 
@@ -30,20 +31,22 @@ def main() -> int:
     parser.add_argument("model", nargs="?", default="zfnet64")
     parser.add_argument("--picture", type=Path, help="a photograph of 12 million pixels is made up without one")
     parser.add_argument("--times", type=int, default=30)
+    explorer.options(parser)
     given = parser.parse_args()
     data = given.picture.read_bytes() if given.picture else photograph()
-    with server(given.atlas, given.model) as (address, started):
-        print(f"start-up to the first page, with {given.model}: {started * 1000:.0f} ms")
-        with httpx.Client(base_url=address, headers={"origin": address.rstrip("/")}, timeout=60) as client:
-            taken = [visit(client, data) for _ in range(given.times)]
-    steps = np.array(taken) * 1000
-    first = steps[0].sum()
-    met = "below" if first < LIMIT else "ABOVE"
-    print(f"first answer to a picture of {len(data) / 1e6:.1f} MB: {first:.0f} ms ({met} {LIMIT:g})")
+    with (
+        server(given.atlas, given.model) as (address, started),
+        httpx.Client(base_url=address, headers={"origin": address.rstrip("/")}, timeout=60) as client,
+    ):
+        steps = 1000 * np.array([visit(client, data) for _ in range(given.times)])
+    figures = [
+        Figure(f"start with {given.model}, until the first page is there", started * 1000),
+        Figure(f"first answer to a picture of {len(data) / 1e6:.1f} MB", float(steps[0].sum()), goal=LIMIT),
+    ]
     for name, column in zip(("picture and classes", "maps of a layer", "projection of a unit"), steps.T, strict=True):
         half, most = np.quantile(column, (0.5, 0.95))
-        print(f"{name}: first {column[0]:.0f} ms, p50 {half:.0f} ms, p95 {most:.0f} ms")
-    return int(first >= LIMIT)
+        figures.append(Figure(f"{name}, {given.model}", float(half), float(most)))
+    return explorer.told("live", figures, given.results)
 
 
 def visit(client: httpx.Client, data: bytes) -> tuple[float, float, float]:

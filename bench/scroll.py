@@ -1,7 +1,10 @@
-"""How smoothly a layer's page of very many units scrolls: bench/scroll.py [--units 10000] [--steps 80].
+"""How smoothly a layer's page of very many units scrolls: -m bench.scroll [--units 10000] [--steps 80].
 
-Makes up a layer, writes its page, opens it in a Chromium (as `make test-web` does) and flings from top to bottom in so
-many steps, one a frame. Says how long a frame takes, and how long the page's own thread was at work in all.
+Makes up a layer, writes its page and opens it in a Chromium (as `make test-web` does), 1440 x 900 pixels. The page is
+flung from top to bottom in so many steps, one a frame, which no hand does but that drags the scroll bar; and moved by
+300 pixels a frame, a fast wheel, as it is and without its pictures: a Chromium without a screen decodes and draws them
+with the processor, so what lies between these two is not the page's work. Of each the time of a frame, and how long
+the page's own thread was at work for it.
 """
 
 from __future__ import annotations
@@ -10,73 +13,112 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from bench import explorer
+from bench.explorer import Figure
+from bench.web import made_up
 from pixelward.atlas import Atlas
 from pixelward.web import content, links, pages
-from web import made_up
 
-FLING = """async (steps) => {
+WHEEL = 300  # pixels a frame
+SCROLL = """async ([steps, wheel]) => {
   const taken = [], high = document.documentElement.scrollHeight;
   let last = performance.now();
   for (let step = 1; step <= steps; step++) {
-    scrollTo(0, (high * step) / steps);
+    scrollTo(0, wheel ? high / 4 + wheel * step : (high * step) / steps);
     await new Promise(requestAnimationFrame);
     taken.push(performance.now() - last);
     last = performance.now();
   }
-  return taken.sort((a, b) => a - b);
+  return taken;
 }"""
 
 
-def main() -> None:
+class Way(NamedTuple):
+    """A way to scroll. wheel: pixels a frame, 0 to get to the end in all frames."""
+
+    what: str
+    wheel: int
+    pictures: bool = True
+
+
+WAYS = (
+    Way("dragged from top to bottom in {steps} frames", 0),
+    Way(f"scrolled {WHEEL} pixels a frame", WHEEL),
+    Way(f"scrolled {WHEEL} pixels a frame, without the pictures", WHEEL, pictures=False),
+)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=80)
+    explorer.options(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pixelward-bench-") as work:
-        page = written(Atlas.open(made_up(Path(work) / "atlas", given.units)), Path(work) / "site")
-        scroll(page, given.steps, Path(work) / "trace.json")
+        atlas = Atlas.open(made_up(Path(work) / "atlas", given.units))
+        figures = [*written(atlas, Path(work) / "site"), *scrolled(Path(work), given.steps)]
+    return explorer.told("scroll", figures, given.results)
 
 
-def written(atlas: Atlas, site: Path) -> Path:
-    """The page of the first layer, with its drawings and twin; says how long they took to make."""
+def written(atlas: Atlas, site: Path) -> Iterator[Figure]:
+    """Write the page of the only layer, with its drawings and twin: how long that takes."""
     (record,) = atlas.layers
     began = time.process_time()
     page = content.layer_page(atlas, record)
+    gathered = time.process_time()
+    text = pages.html(page)
     made = time.process_time()
-    text, twin = pages.html(page), pages.twin(page)
-    print(f"{record.channels} units: gathered in {made - began:.1f} s, written in {time.process_time() - made:.1f} s")
-    print(f"page {len(text.encode()) / 1e6:.1f} MB, twin {len(twin.encode()) / 1e6:.1f} MB")
-    file = site / links.layer(record.slug)
-    shutil.copytree(atlas.path / "drawings" / record.slug, file.parent, copy_function=os.link)
+    twin = pages.twin(page)
+    name = f"a page of {record.channels:,} units"
+    yield Figure(f"{name}, gathered", gathered - began, unit="s")
+    yield Figure(f"{name}, written, {len(text.encode()) / 1e6:.1f} MB", made - gathered, unit="s")
+    yield Figure(f"its JSON twin, {len(twin.encode()) / 1e6:.1f} MB", time.process_time() - made, unit="s")
+    shutil.copytree(atlas.path / "drawings" / record.slug, (site / page.path).parent, copy_function=os.link)
     shutil.copytree(Path(pages.__file__).with_name("static"), site / "static")
-    file.write_text(text, "utf-8")
-    return file
+    (site / page.path).write_text(text, "utf-8")
 
 
-def scroll(file: Path, steps: int, trace: Path) -> None:
+def scrolled(work: Path, steps: int) -> Iterator[Figure]:
+    """How long frames take on each of the ways, and the work of the page's thread."""
     from playwright.sync_api import sync_playwright
 
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    (page,) = (work / "site").glob(links.layer("*"))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        page.set_default_timeout(120_000)
-        page.goto(file.as_uri())
-        nodes = page.evaluate("document.getElementsByTagName('*').length")
-        browser.start_tracing(page=page, path=trace, categories=["disabled-by-default-devtools.timeline"])
-        taken = page.evaluate(FLING, steps)
-        browser.stop_tracing()
-        browser.close()
+        for way in WAYS:
+            taken, busy = frames(playwright, page, way, steps, work / "trace.json")
+            what = f"that page {way.what.format(steps=steps)}: a frame"
+            half, most = np.quantile(taken, (0.5, 0.95))
+            yield Figure(what, float(half), float(most))
+            yield Figure("work of the page’s thread for it, on average", busy / steps)
+
+
+def frames(playwright: Any, file: Path, way: Way, steps: int, trace: Path) -> tuple[list[float], float]:
+    """Milliseconds of each frame, and those that the page's thread was at work in all."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    flags = ["--no-sandbox", *([] if way.pictures else ["--blink-settings=imagesEnabled=false"])]
+    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(file.as_uri())
+    page.wait_for_load_state("networkidle")
+    browser.start_tracing(page=page, path=trace, categories=["disabled-by-default-devtools.timeline"])
+    taken = page.evaluate(SCROLL, [steps, way.wheel])
+    browser.stop_tracing()
+    browser.close()
     events = json.loads(trace.read_text("utf-8"))["traceEvents"]
-    busy = sum(each.get("tdur", 0) for each in events if each["name"] == "RunTask") / 1e6
-    print(
-        f"{nodes} elements; frames p50 {taken[steps // 2]:.0f} ms, p95 {taken[int(0.95 * steps)]:.0f} ms; {busy:.1f} s"
-    )
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    own = (e for e in events if e["name"] == "RunTask" and names.get((e["pid"], e["tid"])) == "CrRendererMain")
+    return taken, sum(event.get("tdur", 0) for event in own) / 1000
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""How long pages take at 50 requests a second: `make bench-web`, or bench/web.py [ATLAS] [--seconds 8] [--rate 50].
+"""How long pages take at 50 requests a second: `make bench-web`, or -m bench.web [ATLAS] [--seconds 8] [--rate 50].
 
 Without ATLAS one is made up: a layer of 512 units, all drawn. The server runs as the command does, in a process of its
 own. Requests leave at their appointed times, whether or not earlier ones were answered, and a request's time runs from
@@ -24,13 +24,16 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from bench import explorer
+from bench.explorer import Figure
+from fake_atlas import Spec, fake_atlas
 from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.folder import sheet_file, write_file
 from pixelward.pictures import GAP, photo_webp
 from pixelward.web import links
 
-ROOT = Path(__file__).resolve().parents[1]
 UNITS = 512
+START = 2000.0  # milliseconds from the command to the first page
 LIMITS = {"unit pages": 50.0, "layer page": 150.0}  # milliseconds, of the 95th percentile
 
 
@@ -39,6 +42,7 @@ def main() -> int:
     parser.add_argument("atlas", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=8, help="for each kind of page")
     parser.add_argument("--rate", type=float, default=50, help="requests a second")
+    explorer.options(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pixelward-bench-") as work:
         folder = given.atlas or made_up(Path(work) / "atlas")
@@ -46,13 +50,14 @@ def main() -> int:
         layer = max(atlas.layers, key=lambda record: record.channels)
         print(f"{layer.address} with {layer.channels} units; {given.rate:g} requests a second for {given.seconds:g} s")
         with server(folder) as (address, started):
-            print(f"start-up to the first page: {started * 1000:.0f} ms")
+            figures = [Figure("start of `serve`, until the first page is there", started * 1000, goal=START)]
             with httpx.Client(base_url=address) as client:
-                return max(measured(client, layer, given.rate, given.seconds))
+                figures += measured(client, layer, given.rate, given.seconds)
+    return explorer.told("web", figures, given.results)
 
 
-def measured(client: httpx.Client, layer: LayerRecord, rate: float, seconds: float) -> Iterator[int]:
-    """1 for each kind of page that takes longer than it may, else 0."""
+def measured(client: httpx.Client, layer: LayerRecord, rate: float, seconds: float) -> Iterator[Figure]:
+    """How long pages of each kind take: the first, which is not kept yet, and at so many requests a second."""
     pages = {
         "unit pages": [links.unit(layer.slug, channel) for channel in range(layer.channels)],
         "layer page": [links.layer(layer.slug)],
@@ -61,15 +66,10 @@ def measured(client: httpx.Client, layer: LayerRecord, rate: float, seconds: flo
         began = time.perf_counter()
         size = len(client.get(addresses[-2 % len(addresses)]).raise_for_status().content)
         first = 1000 * (time.perf_counter() - began)
-        taken = load(client, addresses, rate, seconds)
-        half, most, worst = (1000 * float(np.quantile(taken, share)) for share in (0.5, 0.95, 1))
-        met = most < LIMITS[kind]
-        print(
-            f"{kind}: {len(taken)} requests of {size / 1000:,.0f} kB, p50 {half:.1f} ms, p95 {most:.1f} ms "
-            f"({'below' if met else 'ABOVE'} {LIMITS[kind]:g}), longest {worst:.1f} ms; "
-            f"the first, not yet kept, {first:.1f} ms"
-        )
-        yield int(not met)
+        half, most = np.quantile(load(client, addresses, rate, seconds), (0.5, 0.95)) * 1000
+        name = f"{kind} of {layer.channels} units, {size / 1000:,.0f} kB"
+        yield Figure(f"{name}, {rate:g} a second", float(half), float(most), LIMITS[kind])
+        yield Figure(f"{name}, the first, which is not kept yet", first)
 
 
 def load(client: httpx.Client, addresses: Sequence[str], rate: float, seconds: float) -> list[float]:
@@ -114,9 +114,6 @@ def server(folder: Path, *words: str) -> Iterator[tuple[str, float]]:
 
 def made_up(path: Path, units: int = UNITS) -> Path:
     """An atlas with one layer of so many units, whose drawings are one picture many times."""
-    sys.path.append(str(ROOT / "tests"))
-    from fake_atlas import Spec, fake_atlas
-
     spec = Spec("conv5:relu", units, 13, 16, 163, dead=8)
     atlas = fake_atlas(path, [spec], drawn=False)
     side = 3 * 112 + 2 * GAP

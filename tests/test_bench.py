@@ -16,7 +16,7 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("the benchmark is part of the checkout", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from bench import floors, gallery, hits, ours, passes, run, tried  # noqa: E402
+from bench import explorer, floors, gallery, hits, ours, passes, run, tried  # noqa: E402
 from bench import page as pages  # noqa: E402
 from bench import pictures as photos  # noqa: E402
 from bench.pictures import Pictures, smooth_noise  # noqa: E402
@@ -300,3 +300,29 @@ def test_there_is_a_measure_for_every_row_of_the_table():
     beginnings = {name.partition("-")[0] for name in run.MEASURES}
     assert beginnings == {"gallery", "pass", "crp", "growth", "reading", "tried"}
     assert Settings() == FULL
+
+
+# ---------------------------------------------------------------- the explorer's numbers
+
+
+def test_a_goal_is_held_to_the_95th_percentile_or_to_the_one_number():
+    figures = [explorer.Figure("a", 10, 60, goal=50), explorer.Figure("b", 10, goal=50), explorer.Figure("c", 60, 70)]
+    assert [figure.met for figure in figures] == [False, True, True]
+
+
+def test_what_is_measured_is_kept_beside_the_other_measures_and_stands_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = tmp_path / "kept.json"
+    assert explorer.told("live", [explorer.Figure("an answer", 1234.5, goal=1000)], kept) == 1
+    assert explorer.told("web", [explorer.Figure("pages", 7.123, 40.02, goal=50)], kept) == 0
+    assert "ABOVE 1000" in capsys.readouterr().out
+    table = explorer.table(json.loads(kept.read_text("utf-8")))
+    rows = [row for row in table.splitlines() if row.startswith("|")][2:]
+    assert rows == ["| pages | 7.12 ms | 40.0 ms | 50 ms |", "| an answer | 1,234 ms |  | 1000 ms, missed |"]
+
+
+def test_the_table_in_the_documentation_is_the_one_of_the_results():
+    page, kept = explorer.PAGE.read_text("utf-8"), json.loads(explorer.RESULTS.read_text("utf-8"))
+    assert page.count(explorer.BEGIN) == page.count(explorer.END) == 1
+    assert explorer.written(page, kept) == page

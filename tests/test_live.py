@@ -26,12 +26,13 @@ from torch import nn
 import pixelward as pw
 from live_atlas import LAYERS, PREPROCESS, SIZE, live_atlas, network
 from pixelward.atlas import Atlas
+from pixelward.core.layers import Layer, observe
 from pixelward.data.images import Preprocess, prepare
 from pixelward.errors import PixelwardError
 from pixelward.pictures import GREY, crop, fit, signal_to_picture, view_box
 from pixelward.projection import Projection
 from pixelward.web import links
-from pixelward.web.live import maps, uploads
+from pixelward.web.live import maps, panels, uploads
 from pixelward.web.refusals import TooLarge
 from pixelward.web.serve import app
 from tags import Tags
@@ -403,6 +404,25 @@ def test_only_the_last_pictures_are_kept(served: TestClient, atlas: Atlas):
         answer = served.get(f"/{address}", headers={"accept": "application/json"})
         assert "choose the picture once more" in refusal(answer, 410)
     assert served.get(f"/{first['image']}").status_code == 410
+
+
+def test_a_layers_maps_are_computed_once_for_all_that_is_looked_at_in_them(
+    served: TestClient, atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+):
+    passes: list[str] = []
+
+    def counted(net: nn.Module, batch: torch.Tensor, layers: list[Layer], see: Callable[..., None]) -> None:
+        passes.extend(layer.address for layer in layers)
+        observe(net, batch, layers, see)
+
+    monkeypatch.setattr(panels, "observe", counted)
+    token, (one, other) = token_of(tried(served)), LAYERS[:2]
+    for address in (one, other, one):
+        slug = slug_of(atlas, address)
+        ask(served, links.maps(token, slug))
+        for channel in (0, 1):
+            ask(served, links.tried_unit(token, slug, channel))
+    assert passes == [one, other, one]
 
 
 def test_drawings_that_were_dropped_are_made_anew(served: TestClient, atlas: Atlas):

@@ -184,7 +184,16 @@ def drawn_name(record: LayerRecord, channel: int, position: tuple[int, ...], kin
 
 
 def activations(studio: Studio, record: LayerRecord, picture: Tried) -> NDArray[np.float32]:
-    """A layer's values for the picture, (C, h, w) float32; a vector as maps of one cell."""
+    """A layer's values for the picture, (C, h, w) float32; a vector as maps of one cell. The network runs only where
+    another layer of the picture was asked for last."""
+    values = picture.values.get(record.address)
+    if values is None:
+        values = _observed(studio, record, picture)
+        picture.values.put(record.address, values)
+    return values
+
+
+def _observed(studio: Studio, record: LayerRecord, picture: Tried) -> NDArray[np.float32]:
     found: list[NDArray[np.float32]] = []
     layer = studio.layer(record.address)
     observe(

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 from torch import Tensor
@@ -61,6 +63,7 @@ class Tried:
 
     pixels: (C, H, W) float32; shown: (H, W, 3) uint8, the same for people. width, height: of the whole picture,
     upright; 0 where it is not known. notes: what was done to it on the way. files: what was drawn of it, by name.
+    values: the maps, (C, h, w) float32, of the layer that was looked at last, by its address.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Tried:
     height: int
     notes: tuple[str, ...]
     files: Kept[str, bytes] = field(default_factory=lambda: Kept(FILES))
+    values: Kept[str, NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
 
 
 class Pictures:
