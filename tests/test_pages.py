@@ -596,7 +596,7 @@ def test_words_of_details_are_escaped_and_numbers_are_signed(every: dict[str, co
             assert '<img src=x onerror=alert(1)>&"' in tags.words
             assert "nothing above the unit runs" in tags.words
             assert "r 0.00, fine −0.50" in tags.words
-            assert "no likeness: one of the two is zero" in tags.words
+            assert "no likeness: one of the two does not vary" in tags.words
             assert "No proof" in tags.words
 
 
