@@ -114,6 +114,14 @@ def test_an_address_that_asks_for_what_is_not_there_shows_all(page: Any, layer: 
     assert page.locator("#units").get_attribute("data-show") == "both"
 
 
+@pytest.mark.parametrize("name", ["length", "item", "namedItem", "controls", "__proto__", "told"])
+def test_names_of_an_address_that_mean_nothing_change_nothing(page: Any, layer: content.LayerPage, name: str):
+    page.goto(f"{page.at(LAYER)}?sort=strength&{name}=1")
+    strongest = sorted(layer.units, key=lambda unit: (-unit.maximum, unit.channel))
+    assert shown(page) == [unit.channel for unit in strongest]
+    assert told(page) == "40 units"
+
+
 def test_sheets_can_be_seen_alone_or_one_on_the_other(page: Any):
     page.goto(page.at(LAYER))
     projections, patches = page.locator("#u5 .of.projections"), page.locator("#u5 .of.patches")

@@ -103,12 +103,13 @@
 
   const recall = () => {
     const kept = new URLSearchParams(location.search);
-    for (const [name, value] of Object.entries({ ...DEFAULTS, ...Object.fromEntries(kept) })) {
+    for (const [name, usual] of Object.entries(DEFAULTS)) { // an address may have other names, which mean nothing here
+      const value = kept.get(name) ?? usual;
       const field = form.elements[name];
       if (!field) continue;
       if (field.type === "checkbox") field.checked = value !== "";
       else field.value = value;
-      if (field.value === "" && DEFAULTS[name]) field.value = DEFAULTS[name]; // an address that asks for what is not there
+      if (field.value === "" && usual) field.value = usual; // an address that asks for what is not there
     }
     lists.show(units.map((unit) => unit.item));
     apply();
