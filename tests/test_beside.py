@@ -169,6 +169,28 @@ def test_photographs_stand_for_their_tiles_where_these_differ(tmp_path: Path, th
     assert "stands for all of its" in compare_page(pairing).rule
 
 
+@pytest.mark.parametrize("tiles", [True, False])
+@pytest.mark.parametrize("k", [4, 9])
+def test_chance_is_the_mean_of_what_units_share_whose_pictures_are_drawn_at_random(tmp_path: Path, tiles: bool, k: int):
+    one = fake_atlas(tmp_path / "one", SPECS, k=k, drawn=False)
+    two = fake_atlas(tmp_path / "two", OTHER, k=k, drawn=False)
+    if not tiles:
+        record = json.loads((two.path / "atlas.json").read_text()) | {"tiles": None}
+        (two.path / "atlas.json").write_text(json.dumps(record))
+        two = Atlas.open(two.path)
+    alive = [[each for each in pictures_of(atlas, tiles=tiles).values() if each] for atlas in (one, two)]
+    pools = [set().union(*each) for each in alive]
+    # A common picture is with a unit of n out of a pool of N with the chance n / N.
+    shared = [
+        sum(Fraction(len(a), len(pools[0])) * Fraction(len(b), len(pools[1])) for _ in pools[0] & pools[1])
+        for a in alive[0]
+        for b in alive[1]
+    ]
+    pairing = Pairing(one, two)
+    assert pairing.chance == pytest.approx(float(sum(shared) / len(shared)))
+    assert pairing.chance <= min(pairing.common, *(max(map(len, each)) for each in alive))
+
+
 def test_the_names_of_files_do_not_matter(tmp_path: Path, this: Atlas, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("fake_atlas._sha256", lambda name: f"{len(name):064x}")
     one = fake_atlas(tmp_path / "one", SPECS[:1], names=["a.png", "bb.png"], drawn=False)
@@ -258,7 +280,7 @@ def test_a_page_names_both_units_and_how_many_pictures_they_share(pairing: Pairi
         assert f"{unit.beside.unit.channel} {unit.beside.shared} of {unit.beside.either} shared" in told
     summary = " ".join(found[links.compare()].words.split())
     assert f"{pairing.common} of the {pairing.either} pictures" in summary
-    assert f"would share {pages.number(9 * 9 / pairing.either)} on average" in summary
+    assert f"would share {pages.number(pairing.chance)}" in summary
     assert "byte for byte, and its tile" in summary
 
 

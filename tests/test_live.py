@@ -644,3 +644,21 @@ def test_the_command_refuses_another_network_in_one_line(atlas: Atlas):
     done = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "a network that is not the one of" in done.stderr
+
+
+def test_from_a_hit_told_at_length_its_unit_is_tried():
+    assert links.live_from(links.details("001-conv2", 4, 2, "html")) == links.live("001-conv2", 4)
+    assert links.live_from(links.unit("001-conv2", 4)) == links.live("001-conv2", 4)
+
+
+def test_one_hit_is_spoken_of_as_one(atlas: Atlas, tmp_path: Path):
+    net = network()
+    one = pw.scan(net, atlas.path.parent / "pictures", tmp_path / "one", layers=["conv1:relu"], k=1, note=print)
+    with TestClient(app(one.path, model=net), base_url=HOME) as client:
+        token = tried(client, encoded(Image.new("RGB", (SIZE, SIZE), "gray")))["path"].split("/")[1]
+        units = [f"/{links.tried_unit(token, one.layers[0].slug, channel)}" for channel in range(4)]
+        ranks = [client.get(each, headers=JSON).json()["rank"] for each in units]
+        texts = [client.get(each).text for each in units]
+    assert 1 in ranks
+    assert ["below its best hit." in text for text in texts] == [rank == 1 for rank in ranks]
+    assert all("1 best hits" not in text for text in texts)

@@ -222,6 +222,14 @@ def test_a_missing_hit_has_no_cell_and_no_large_tile(atlas: Atlas, every: dict[s
     assert pages.html(page).count('<li id="h') == 2
 
 
+def test_a_unit_page_has_a_link_of_every_hit_to_its_picture_that_keys_reach(every: dict[str, content.Page]):
+    for page in every.values():
+        if isinstance(page, content.UnitPage):
+            reached = [a["href"] for a in Tags(pages.html(page)).of("a") if a.get("tabindex") != "-1"]
+            wanted = [links.relative(page.path, hit.page) for hit in page.unit.hits]
+            assert [href for href in reached if "/pictures/" in href] == wanted
+
+
 def test_a_unit_page_cuts_each_hit_out_of_its_sheet(atlas: Atlas, every: dict[str, content.Page]):
     page = every[links.unit(atlas.layers[0].slug, 2)]
     assert isinstance(page, content.UnitPage)
@@ -596,7 +604,7 @@ def test_words_of_details_are_escaped_and_numbers_are_signed(every: dict[str, co
             assert '<img src=x onerror=alert(1)>&"' in tags.words
             assert "nothing above the unit runs" in tags.words
             assert "r 0.00, fine −0.50" in tags.words
-            assert "no likeness: one of the two is zero" in tags.words
+            assert "no likeness: one of the two does not vary" in tags.words
             assert "No proof" in tags.words
 
 

@@ -117,7 +117,7 @@ def test_a_control_that_is_zero_is_said_to_be():
         patch.setattr(strips, "_wrapped", lambda words, font, width: seen.append(words) or [])
         controls_strip(photo(9, 9), controls(2), title="a")
     assert "r = 0.50, fine structure 0.25" in seen
-    assert "no likeness: one of the two is zero" in seen
+    assert "no likeness: one of the two does not vary" in seen
 
 
 def test_strips_are_plain_rgb_images():

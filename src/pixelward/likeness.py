@@ -57,15 +57,16 @@ class Likeness:
 class Pairing:
     """This atlas and the other. Raises PixelwardError where no strongest picture of one is among those of the other.
 
-    common, either: how many pictures are among the strongest of both, of one or both. chance: how many two units would
-    share on average whose pictures were drawn from these at random.
+    common, either: how many pictures are among the strongest of both, of one or both. chance: how many a unit of each
+    would share on average that fired and whose pictures, as many as it has, were drawn at random from their atlas's.
     """
 
     def __init__(self, this: Atlas, other: Atlas) -> None:
         self.this, self.other = this, other
         self.by_tiles = this.tiles == other.tiles
         numbers: dict[object, int] = {}
-        self._keys, here = [], []
+        self._keys: list[_Lookup] = []
+        here: list[set[int]] = []
         for atlas in (this, other):
             rows = atlas.pictures(atlas.hit_pictures())
             keys = {id: numbers.setdefault(_identity(row, self.by_tiles), len(numbers)) for id, row in rows.items()}
@@ -78,10 +79,11 @@ class Pairing:
                 allowed="two atlases over the same pictures, at least in part",
                 next_step="scan the same pictures with both networks",
             )
-        self.chance = this.k * other.k / self.either
         self._starts = np.cumsum([0, *(record.channels for record in other.layers)])
         self._of_picture = _Members(self._all_of_other(), self.either)
         self._sizes = np.bincount(self._of_picture.units, minlength=self._starts[-1])
+        own = np.concatenate([self._sizes_of_this(record) for record in this.layers])
+        self.chance = _chance((own, self._sizes), (len(here[0]), len(here[1])), self.common)
         self._known: dict[int, Likeness] = {}
 
     def place(self, unit: int) -> tuple[LayerRecord, int]:
@@ -158,6 +160,10 @@ class Pairing:
         for start in range(0, channels, size):
             yield np.arange(start, min(start + size, channels))
 
+    def _sizes_of_this(self, record: LayerRecord) -> Integers:
+        """How many pictures each unit of a layer has among its strongest, (C,)."""
+        return np.bincount(_pairs(self._keys[0](self.this.units(record).picture))[0], minlength=record.channels)
+
     def _all_of_other(self) -> tuple[Integers, Integers]:
         """Every unit of the other atlas with each picture that holds a hit of it."""
         found = [
@@ -203,6 +209,16 @@ class _Members:
         counts = self._counts[key]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(unit, counts), self.units[np.repeat(self._starts[key], counts) + within]
+
+
+def _chance(sizes: tuple[Integers, Integers], pictures: tuple[int, int], common: int) -> float:
+    """How many pictures two units share on average: each of the common ones is with either at a rate of its own.
+
+    sizes: how many distinct pictures each unit of an atlas has, not k: a unit may have fewer, and hits may be tiles of
+    one photograph. pictures: of how many, in each.
+    """
+    one, other = (float(each[each > 0].mean()) for each in sizes)
+    return common * (one / pictures[0]) * (other / pictures[1])
 
 
 def _identity(row: PictureRow, by_tiles: bool) -> object:

@@ -53,7 +53,10 @@ class Step(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A picture to compare a projection with; None where there is none. correlation: None where the control is zero."""
+    """A picture to compare a projection with; None where there is none.
+
+    correlation: None where one of the two does not vary.
+    """
 
     title: str
     sentence: str
@@ -135,7 +138,7 @@ def controls_strip(
     for control in controls:
         likeness = control.correlation
         number = (
-            "no likeness: one of the two is zero"
+            "no likeness: one of the two does not vary"
             if likeness is None
             else f"r = {likeness.plain:.2f}, fine structure {likeness.fine:.2f}"
         )

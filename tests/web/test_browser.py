@@ -17,6 +17,7 @@ from pixelward.atlas import Atlas
 from pixelward.web import content, links, pages
 from pixelward.web.export import export
 from pixelward.web.guard import HEADERS
+from pixelward.words import share
 from watched import FILLED, Watched
 
 pytestmark = pytest.mark.browser
@@ -112,6 +113,28 @@ def test_an_address_that_asks_for_what_is_not_there_shows_all(page: Any, layer: 
     page.goto(page.at(LAYER) + "?sort=beauty&label=unicorn&show=nothing&unit=%3Cb%3E&odd=1")
     assert shown(page) == [unit.channel for unit in layer.units]
     assert page.locator("#units").get_attribute("data-show") == "both"
+
+
+@pytest.mark.parametrize("name", ["length", "item", "namedItem", "controls", "__proto__", "told"])
+def test_names_of_an_address_that_mean_nothing_change_nothing(page: Any, layer: content.LayerPage, name: str):
+    page.goto(f"{page.at(LAYER)}?sort=strength&{name}=1")
+    strongest = sorted(layer.units, key=lambda unit: (-unit.maximum, unit.channel))
+    assert shown(page) == [unit.channel for unit in strongest]
+    assert told(page) == "40 units"
+
+
+@pytest.mark.parametrize("seen", [10_000, 4096, 800])
+def test_shares_are_written_as_on_the_page_of_a_unit(page: Any, layer: content.LayerPage, seen: int):
+    most = [0, 1, 5, seen // 8, seen // 3, seen // 2, seen - seen // 100, seen - 5, seen - 1, seen]
+    parts = [*most, *(part for part in range(11, seen, seen // 25))][: len(layer.units)]
+    page.add_init_script(
+        "document.addEventListener('readystatechange', () => { if (document.readyState !== 'interactive') return;"
+        f"document.getElementById('units').dataset.seen = {seen}; const parts = {parts};"
+        "document.querySelectorAll('#units li').forEach((each, at) => each.dataset.positive = parts[at] ?? 0); });"
+    )
+    page.goto(f"{page.at(LAYER)}?sort=sparsity")
+    texts = page.locator("#units h2 span").all_inner_texts()
+    assert texts[-len(parts) :] == [share(part, seen) for part in sorted(parts)]
 
 
 def test_sheets_can_be_seen_alone_or_one_on_the_other(page: Any):

@@ -18,6 +18,7 @@ from axe import findings
 from live_atlas import LAYERS, live_atlas, network
 from pixelward.atlas import Atlas
 from pixelward.web import links
+from pixelward.web.live import panels
 from pixelward.web.serve import app
 from serving import serving
 from watched import Watched
@@ -183,6 +184,90 @@ def test_a_newer_click_wins(page: Any, net: Held, mine: Path):
     page.wait_for_load_state("networkidle")
     assert page.locator(".of-unit").get_attribute("data-channel") == "2"
     assert page.locator("#unit").get_attribute("aria-busy") is None
+
+
+def test_of_two_quick_changes_of_the_layer_only_the_newer_is_shown(page: Any, net: Held, mine: Path, atlas: Atlas):
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.evaluate(
+        "() => { window.seen = []; new MutationObserver(() => {"
+        " const sheet = document.querySelector('.of-layer').dataset.sheet;"
+        " if (window.seen.at(-1) !== sheet) window.seen.push(sheet); })"
+        ".observe(document.getElementById('maps'), { childList: true }); }"
+    )
+    net.open.clear()
+    try:
+        for record in (atlas.layers[1], atlas.layers[2]):
+            page.select_option("select[name=layer]", record.slug)
+    finally:
+        net.open.set()
+    page.locator(".of-unit h2", has_text=atlas.layers[2].address).wait_for()
+    page.wait_for_load_state("networkidle")
+    (only,) = page.evaluate("window.seen")
+    assert atlas.layers[2].slug in only
+    first = page.locator(".maps button").first.get_attribute("data-channel")
+    assert page.locator(".of-unit").get_attribute("data-channel") == first
+    assert page.locator("#maps").get_attribute("aria-busy") is None
+
+
+def test_the_layer_that_came_is_told_by_its_panel_not_by_what_is_chosen(page: Any, mine: Path, atlas: Atlas):
+    """A panel of one layer arrives when another is chosen already: this one does not take over its unit."""
+    page.set_input_files("#file", mine)
+    settled(page)
+    last = page.locator(".maps button").last
+    channel = int(last.get_attribute("data-channel"))
+    last.click()
+    unit_shown(page, channel)
+    page.evaluate(
+        "(slug) => { const choice = document.getElementById('choice'), old = document.querySelector('.of-layer');"
+        " choice.layer.value = slug;"
+        " htmx.swap(document.getElementById('maps'), old.outerHTML, { swapStyle: 'innerHTML' }); }",
+        atlas.layers[1].slug,
+    )
+    page.locator(".of-layer[data-painted]").wait_for()
+    page.wait_for_timeout(500)
+    assert page.locator(".of-unit").get_attribute("data-channel") == str(channel)
+    assert page.locator(".maps [aria-pressed=true]").get_attribute("data-channel") == str(channel)
+    page.select_option("select[name=layer]", atlas.layers[2].slug)
+    page.locator(".of-unit h2", has_text=atlas.layers[2].address).wait_for()
+    assert page.locator('.maps li:first-child [aria-pressed="true"]').count() == 1
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2, 3, 4, 5])
+def test_every_unit_of_a_layer_of_very_many_is_reached(
+    page: Any, served: str, mine: Path, atlas: Atlas, channel: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(panels, "MOST", 2)
+    page.goto(f"{served}/{links.live(atlas.layers[1].slug, channel)}")
+    page.set_input_files("#file", mine)
+    unit_shown(page, channel)
+    page.locator(".of-layer[data-painted]").wait_for()
+    shown = page.locator('.maps [aria-pressed="true"]')
+    assert shown.get_attribute("data-channel") == str(channel)
+    assert page.locator("#no-unit").inner_text() == ""
+    page.locator("input[name=unit]").fill(str(5 - channel))
+    page.keyboard.press("Enter")
+    unit_shown(page, 5 - channel)
+    assert shown.get_attribute("data-channel") == str(5 - channel)
+    count = "(each) => each.getContext('2d').getImageData(0, 0, each.width, each.height).data.some((value) => value)"
+    page.wait_for_function(f"() => [...document.querySelectorAll('.maps canvas')].every({count})")
+
+
+@pytest.mark.parametrize("unit", ["6", "1499", "-1", "1e1", "x"])
+def test_a_unit_that_there_is_not_is_refused_in_words(page: Any, served: str, mine: Path, atlas: Atlas, unit: str):
+    words = "conv2 has units 0 to 5."
+    page.goto(f"{served}/{links.LIVE}?layer={atlas.layers[1].slug}&unit={unit}")
+    page.set_input_files("#file", mine)
+    settled(page)
+    assert page.locator("#no-unit").inner_text() == f"There is no unit {unit}: {words}"
+    assert page.locator('.maps li:first-child [aria-pressed="true"]').count() == 1
+    page.locator('.maps button[data-channel="2"]').click()
+    unit_shown(page, 2)
+    assert page.locator("#no-unit").inner_text() == ""
+    page.locator("input[name=unit]").fill("" if unit == "x" else unit)
+    page.keyboard.press("Enter")
+    page.locator("#no-unit", has_text=words).wait_for()
+    assert page.locator(".of-unit").get_attribute("data-channel") == "2"
 
 
 def test_a_newer_picture_wins(page: Any, net: Held, mine: Path):

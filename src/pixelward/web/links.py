@@ -120,9 +120,6 @@ def relative(page: str, target: str) -> str:
     folder = page[: page.rfind("/") + 1]
     if target.startswith(folder):
         return target[len(folder) :]
-    folder = page[: page.rfind("/") + 1]
-    if target.startswith(folder):
-        return target[len(folder) :]
     here, there = page.split("/")[:-1], target.split("/")
     shared = 0
     while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:
@@ -144,7 +141,7 @@ def live(layer: str = "", channel: int = -1) -> str:
 def live_from(page: str) -> str:
     """Where a page leads to for trying pictures: to the layer or unit that it is about."""
     found = place(page)
-    return live(found.slug, found.number) if found and found.kind in ("layer", "unit") else LIVE
+    return live(found.slug, found.number) if found and found.kind in ("layer", "unit", "details") else LIVE
 
 
 def try_upload() -> str:

@@ -23,7 +23,18 @@
   }));
   const corpses = dead ? Array.from(dead.querySelectorAll("a"), (link) => ({ link, number: Number(link.id.slice(1)) })) : [];
 
-  const share = (part) => `${((100 * part) / seen).toPrecision(3)} %`;
+  // Numbers and shares are written as the server writes them (words.py): of two equally near ones the even one.
+  const rounded = (value, digits) => {
+    const near = value * 10 ** digits;
+    const tie = Number.isInteger(value * 4) && near % 1 === 0.5;
+    return (tie ? (2 * Math.round(near / 2)) / 10 ** digits : value).toFixed(digits);
+  };
+  const share = (part) => {
+    const percent = seen ? (100 * part) / seen : 0;
+    if (percent > 0 && percent < 0.1) return "below 0.1 %";
+    if (percent > 99.9 && percent < 100) return "over 99.9 %";
+    return `${rounded(percent, percent === 0 || percent === 100 || (percent >= 10 && percent < 99) ? 0 : 1)} %`;
+  };
   // by: smaller comes first. Equal ones are told apart by `then`, at last by their numbers.
   const MEASURES = {
     index: { by: (unit) => unit.number, text: (unit) => unit.text },
@@ -103,12 +114,13 @@
 
   const recall = () => {
     const kept = new URLSearchParams(location.search);
-    for (const [name, value] of Object.entries({ ...DEFAULTS, ...Object.fromEntries(kept) })) {
+    for (const [name, usual] of Object.entries(DEFAULTS)) { // an address may have other names, which mean nothing here
+      const value = kept.get(name) ?? usual;
       const field = form.elements[name];
       if (!field) continue;
       if (field.type === "checkbox") field.checked = value !== "";
       else field.value = value;
-      if (field.value === "" && DEFAULTS[name]) field.value = DEFAULTS[name]; // an address that asks for what is not there
+      if (field.value === "" && usual) field.value = usual; // an address that asks for what is not there
     }
     lists.show(units.map((unit) => unit.item));
     apply();

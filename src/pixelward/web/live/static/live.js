@@ -119,16 +119,64 @@
     mark.setAttribute("x", place.dataset.x);
   };
 
+  // Of two changes the newer is shown, whichever is answered first.
+  const look = (choice) => ask(byId("maps"), `${choice.dataset.maps}?${new URLSearchParams(new FormData(choice))}`);
+  answer.addEventListener("change", (event) => {
+    const choice = event.target.closest("#choice");
+    if (choice) look(choice);
+  });
+
   const project = (place) =>
     ask(byId("unit"), `${place.dataset.unit}?y=${place.dataset.y}&x=${place.dataset.x}`);
+
+  const choose = (map) => {
+    chosen.channel = map.dataset.channel;
+    for (const each of map.closest(".maps").querySelectorAll("button")) each.setAttribute("aria-pressed", each === map);
+    ask(byId("unit"), map.dataset.unit);
+  };
+
+  // The map of a unit, which joins those that are listed if it is not among them; null, and why, if there is none.
+  const mapOf = (root, text) => {
+    const last = Number(root.dataset.units) - 1;
+    const there = /^\d+$/.test(text) && Number(text) <= last;
+    const what = text === "" ? "That is no number" : `There is no unit ${text}`;
+    byId("no-unit").textContent = there ? "" : `${what}: ${root.dataset.address} has units 0 to ${last}.`;
+    if (!there) return null;
+    const channel = Number(text);
+    const listed = root.querySelector(`button[data-channel="${channel}"]`);
+    if (listed) return listed;
+    const item = root.querySelector(".maps li").cloneNode(true);
+    const map = item.querySelector("button");
+    map.dataset.channel = channel;
+    map.dataset.unit = map.dataset.unit.replace(/\d+\.html$/, `${channel}.html`);
+    map.setAttribute("aria-label", `Unit ${channel}`);
+    map.querySelector("b").textContent = channel;
+    map.querySelector("span").replaceChildren(map.querySelector("b"));
+    root.querySelector(".maps").prepend(item);
+    paint(root);
+    return map;
+  };
+
+  answer.addEventListener("submit", (event) => {
+    if (event.target.id !== "number") return;
+    event.preventDefault();
+    const root = answer.querySelector(".of-layer");
+    const map = root && mapOf(root, event.target.unit.value);
+    if (map) reveal(root, map);
+  });
+
+  const reveal = (root, map) => {
+    const list = root.querySelector(".maps"); // where they scroll
+    list.scrollTop = map.offsetTop - list.querySelector("button").offsetTop;
+    choose(map);
+  };
 
   answer.addEventListener("click", (event) => {
     const map = event.target.closest(".maps button");
     const place = event.target.closest("#place");
     if (map) {
-      chosen.channel = map.dataset.channel;
-      for (const each of map.closest(".maps").querySelectorAll("button")) each.setAttribute("aria-pressed", each === map);
-      ask(byId("unit"), map.dataset.unit);
+      byId("no-unit").textContent = "";
+      choose(map);
     } else if (place) {
       if (event.detail) { // by a pointer, not a key
         const box = place.getBoundingClientRect();
@@ -152,7 +200,7 @@
     project(place);
   });
 
-  // What htmx asks for: pictures of the atlas, and maps after a change of layer, order or scale.
+  // What htmx asks for: pictures of the atlas.
   document.body.addEventListener("htmx:configRequest", ({ detail }) => {
     detail.headers["x-pixelward-page"] = page;
     if (detail.target === answer) asking.get(answer)?.abort();
@@ -164,10 +212,15 @@
   });
   document.body.addEventListener("htmx:sendError", unreachable);
 
-  const paint = async (root) => {
+  const sheets = new WeakMap(); // of a panel, asked for once
+  const sheetOf = async (root) => {
     const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
-    if (!reply.ok) return;
-    const sheet = await createImageBitmap(await reply.blob());
+    return reply.ok ? createImageBitmap(await reply.blob()) : null;
+  };
+  const paint = async (root) => {
+    if (!sheets.has(root)) sheets.set(root, sheetOf(root));
+    const sheet = await sheets.get(root);
+    if (!sheet) return;
     const columns = Number(root.dataset.columns);
     for (const button of root.querySelectorAll("button")) {
       const canvas = button.querySelector("canvas");
@@ -186,17 +239,19 @@
       if (has) choice.layer.value = chosen.layer;
       choice.order.value = chosen.order;
       choice.scale.value = chosen.scale;
-      htmx.trigger(choice, "change");
+      look(choice);
     },
     "of-layer": (root) => {
       paint(root);
       const choice = byId("choice");
-      const same = chosen.layer === null || chosen.layer === choice.layer.value;
-      Object.assign(chosen, { layer: choice.layer.value, order: choice.order.value, scale: choice.scale.value });
-      const maps = [...root.querySelectorAll("button")];
-      const before = same && maps.find((each) => each.dataset.channel === chosen.channel);
-      if (before) root.querySelector(".maps").scrollTop = before.offsetTop - maps[0].offsetTop; // where they scroll
-      (before || maps[0])?.click();
+      // Of the panel that came: another layer may be chosen already.
+      const { layer } = root.dataset;
+      const same = chosen.layer === null || chosen.layer === layer;
+      Object.assign(chosen, { layer, order: choice.order.value, scale: choice.scale.value });
+      byId("no-unit").textContent = "";
+      const before = same && chosen.channel !== null && mapOf(root, chosen.channel);
+      if (before) reveal(root, before);
+      else choose(root.querySelector(".maps button"));
     },
     "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
   };
