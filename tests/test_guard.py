@@ -208,6 +208,31 @@ def test_reading_with_another_origin_is_not_shared(served: TestClient):
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(("mode", "dest"), [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("", "")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_pages_of_other_sites_fetch_nothing(served: TestClient, site: str, mode: str, dest: str, method: str):
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    answer = served.request(method, "/", headers=headers)
+    assert answer.status_code == 403
+    assert method == "HEAD" or "open the address in a tab of its own" in Tags(answer.text).words
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "dest"),
+    [
+        ("cross-site", "navigate", "document"),  # a link
+        ("same-site", "navigate", "document"),
+        ("none", "navigate", "document"),  # the address bar
+        ("same-origin", "no-cors", "image"),
+        ("same-origin", "cors", "empty"),
+    ],
+)
+def test_links_of_other_sites_and_our_own_pages_are_answered(served: TestClient, site: str, mode: str, dest: str):
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    assert served.get("/", headers=headers).status_code == 200
+
+
 # Answers
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,30 @@ def test_details_that_were_overtaken_end_between_two_panels(counted: tuple[Count
         .get(f"/{links.details(slug, 0, 2, 'json')}")
         .json()
     )
+
+
+def test_leafing_quickly_through_details_makes_the_last_and_is_never_refused(
+    counted: tuple[Counted, TestClient, Atlas],
+):
+    net, client, atlas = counted
+    gate, slug = net.gate, atlas.layers[0].slug
+    asked = [(channel, hit) for channel in range(6) for hit in (1, 2, 3)]  # more than may wait
+    gate.held = True
+
+    def leaf(at: tuple[int, int]) -> int:
+        return client.get(f"/{links.details(slug, *at, 'html')}").status_code
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        first = pool.submit(leaf, asked[0])
+        assert gate.started.wait(LONG)
+        rest = [pool.submit(leaf, each) for each in asked[1:]]
+        try:
+            done = as_completed(rest, LONG)  # all but the newest are answered while the first is still at work
+            overtaken = [next(done).result() for _ in rest[1:]]
+        finally:
+            gate.let_go.set()
+        assert [first.result(LONG), *overtaken] == [409] * (len(asked) - 1)
+        assert next(done).result() == 200
 
 
 def test_what_a_visitor_left_is_cancelled():

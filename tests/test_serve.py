@@ -26,7 +26,7 @@ from pixelward.errors import PixelwardError
 from pixelward.folder import KERNEL, SHEETS, boxes_file, details_file, sheet_file, units_file
 from pixelward.web import links, pages
 from pixelward.web.export import CREDITS, MARKER, export
-from pixelward.web.serve import _listen, app, serve
+from pixelward.web.serve import _listen, _own, app, serve
 from pixelward.web.site import Item, _Kept
 from tags import Tags
 
@@ -372,6 +372,11 @@ def test_listening_for_other_machines_is_said_in_one_line(atlas: Atlas):
         "listening on 0.0.0.0: all who can reach this machine can look at the atlas; "
         "name what they call it with --allow-host\n"
     )
+
+
+def test_a_name_that_begins_like_an_own_address_is_none():
+    hosts = ("127.0.0.1", "127.9.9.9", "::1", "localhost", "127.example.org", "127.0.0.1.example.org", "0.0.0.0", "")
+    assert [_own(host) for host in hosts] == [True] * 4 + [False] * 4
 
 
 def test_a_port_that_is_taken_is_refused(atlas: Atlas):

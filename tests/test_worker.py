@@ -201,3 +201,15 @@ def test_a_closed_worker_drops_what_waits_and_takes_no_more(held: Held):
     held.let_go.set()
     closing.join(LONG)
     assert at_work.result(LONG) == "held"
+
+
+def test_closing_does_not_wait_for_a_job_without_end(held: Held):
+    worker = Worker()
+    at_work = worker.submit("first", held)
+    assert held.started.wait(LONG)
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    closing.join(LONG)
+    assert not closing.is_alive()
+    with pytest.raises(Superseded):
+        at_work.result(LONG)

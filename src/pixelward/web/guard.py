@@ -1,8 +1,8 @@
 """What stands before every request and answer of the server.
 
 A page from elsewhere, open in the same browser, must not read an atlas (its name can be made to mean this machine, so
-the Host header is checked) nor send anything (so what changes something has to come from our own pages). Answers forbid
-whatever our pages do not need. An error that nobody foresaw becomes a page; its trace goes to the terminal.
+the Host header is checked), nor send anything (so what changes something has to come from our own pages), nor keep the
+network busy (so from other sites people can only come, by a link). Answers forbid whatever our pages do not need. An error that nobody foresaw becomes a page; its trace goes to the terminal.
 """
 
 from __future__ import annotations
@@ -119,7 +119,20 @@ class Guard:
                 allowed=f"{scope['method']} from a page of this server",
                 next_step="open the page here and send it from there",
             )
+        if _fetched_elsewhere(headers):
+            return 403, PixelwardError(
+                given=f"{address_of(scope)}, as a part of another site's page",
+                allowed="pages of this server, and links that lead to it",
+                next_step="open the address in a tab of its own",
+            )
         return None
+
+
+def _fetched_elsewhere(headers: Headers) -> bool:
+    """Whether another site's page fetches this, unlike a person who follows a link. Only browsers say so."""
+    if not {"cross-site", "same-site"} & set(headers.getlist("sec-fetch-site")):  # same-site: of another port or name
+        return False
+    return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != ("navigate", "document")
 
 
 def _same_origin(headers: Headers, host: str) -> bool:

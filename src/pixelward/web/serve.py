@@ -91,7 +91,7 @@ def serve(
     for each in filter(None, (site, site.beside)):
         if each.atlas.drawings is None:
             note(f"{each.folder} is without pictures so far; make them with: pixelward draw {each.folder} MODEL")
-    if host not in ("localhost", "::1") and not host.startswith("127."):
+    if not _own(host):
         names = "" if allow_hosts or own else "; name what they call it with --allow-host"
         note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")
     shown = "127.0.0.1" if _any(host) else host_name(host)
@@ -229,6 +229,14 @@ def _any(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return host == ""
+
+
+def _own(host: str) -> bool:
+    """Whether only this machine can reach a host. A name can stand for anything, whatever it begins with."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

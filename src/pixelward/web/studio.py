@@ -71,7 +71,7 @@ class Studio:
         return Studio(atlas, self.net, self._worker) if atlas.network["sha256"] == self._sha256 else None
 
     def close(self) -> None:
-        """Take no more jobs and wait for the one at work."""
+        """Take no more jobs, and wait for the one at work for a moment."""
         self._worker.close()
 
     def _begin(self) -> None:

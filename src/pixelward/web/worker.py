@@ -14,6 +14,7 @@ from pixelward.web.refusals import Busy, Superseded
 __all__ = ["Busy", "Superseded", "Worker"]
 
 WAITING = 8  # jobs that may wait; with the one at work, a few seconds of it
+PARTING = 1.0  # seconds that the job at work has to end when the server does; its thread holds up no exit
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ class Worker:
         return new.result
 
     def close(self) -> None:
-        """Take no more jobs, drop those that wait, and wait for the one at work."""
+        """Take no more jobs and drop those that wait; and the one at work, unless it ends within PARTING."""
         with self._changed:
             self._closed = True
             for job in self._waiting.values():
@@ -91,7 +92,10 @@ class Worker:
             self._waiting.clear()
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(PARTING)
+            with self._changed:
+                if self._at_work is not None:
+                    _drop(self._at_work[1].result)
 
     def _work(self) -> None:
         while True:

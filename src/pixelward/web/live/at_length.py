@@ -43,7 +43,8 @@ def router(desk: Desk) -> APIRouter:
             found = _drawn(here.atlas, record, channel, hit)
             if found is None:
                 job = partial(_made, made, record=record, channel=channel, hit=hit)
-                found = await here.run(request, "details", job)
+                # Arrow keys leaf through pages: of all that one visitor opens, only the last is looked at.
+                found = await here.run(request, "details", job, whole_page=ending == "html")
         except (Refusal, Damaged):
             raise
         except PixelwardError as error:

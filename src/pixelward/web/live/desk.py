@@ -38,9 +38,16 @@ class Sight:
             raise HTTPException(404)
         return found
 
-    async def run(self, request: Request, kind: str, job: Callable[[Studio, Atlas], T]) -> T:
-        """Do a job for the page that asks; the newest of each kind counts, and none that a visitor left."""
+    async def run(
+        self, request: Request, kind: str, job: Callable[[Studio, Atlas], T], *, whole_page: bool = False
+    ) -> T:
+        """Do a job for the page that asks; the newest of each kind counts, and none that a visitor left.
+
+        whole_page: the job is for a page that is being opened and has no name yet; a visitor's newest counts.
+        """
         page = request.headers.get(PAGE, "")[:64]
+        if whole_page and not page and request.client is not None:
+            page = request.client.host
         work = self.studio.run(f"{page}/{kind}" if page else "", partial(job, self.studio, self.atlas))
         return await _while_there(request, work)
 
