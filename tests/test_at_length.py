@@ -80,7 +80,7 @@ def test_every_hit_of_a_unit_leads_to_its_page_and_back(atlas: Atlas, served: Te
 def test_readers_at_the_same_time_make_it_once(atlas: Atlas, monkeypatch: pytest.MonkeyPatch):
     made: list[Any] = []
     examine = at_length.examine
-    monkeypatch.setattr(at_length, "examine", lambda *given: made.append(given[3:]) or examine(*given))
+    monkeypatch.setattr(at_length, "examine", lambda *given, **how: made.append(given[3:]) or examine(*given, **how))
     slug, channel, hit = hits(atlas, "conv1:relu")[0]
     with TestClient(app(atlas.path, model=network()), base_url=HOME) as client, ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: client.get(f"/{links.details(slug, channel, hit)}").content, range(4)))
