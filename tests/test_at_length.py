@@ -1,6 +1,9 @@
 """Hits told at length on demand: the same as drawn ahead, for every hit, with clear answers where that cannot be."""
 
+import gc
 import json
+import os
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -80,7 +83,7 @@ def test_every_hit_of_a_unit_leads_to_its_page_and_back(atlas: Atlas, served: Te
 def test_readers_at_the_same_time_make_it_once(atlas: Atlas, monkeypatch: pytest.MonkeyPatch):
     made: list[Any] = []
     examine = at_length.examine
-    monkeypatch.setattr(at_length, "examine", lambda *given: made.append(given[3:]) or examine(*given))
+    monkeypatch.setattr(at_length, "examine", lambda *given, **how: made.append(given[3:]) or examine(*given, **how))
     slug, channel, hit = hits(atlas, "conv1:relu")[0]
     with TestClient(app(atlas.path, model=network()), base_url=HOME) as client, ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: client.get(f"/{links.details(slug, channel, hit)}").content, range(4)))
@@ -129,3 +132,18 @@ def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
         for address, status in (("conv1:relu", 200), ("conv2", 404)):
             slug, channel, hit = hits(atlas, address)[0]
             assert client.get(f"/{links.details(slug, channel, hit, 'html')}").status_code == status
+
+
+def test_an_atlas_that_was_drawn_anew_is_let_go(tmp_path: Path):
+    atlas = live_atlas(tmp_path)
+    slug, channel, hit = hits(atlas, "conv2")[0]
+    address = f"/{links.details(slug, channel, hit)}"
+    served = app(atlas.path, model=network())
+    with TestClient(served, base_url=HOME) as client:
+        assert client.get(address).is_success
+        before = weakref.ref(served.state.site.atlas)
+        os.utime(atlas.path / "drawings.json", ns=(1, 1))
+        assert client.get(address).is_success
+        assert served.state.site.atlas is not before()
+        gc.collect()
+        assert before() is None

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +22,7 @@ from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.likeness import MOST, Pairing
 from pixelward.web import links, pages
+from pixelward.web import site as web_site
 from pixelward.web.beside import compare_layer_page, compare_page, told_apart
 from pixelward.web.export import MARKER, export
 from pixelward.web.serve import app
@@ -353,3 +356,23 @@ def test_pictures_of_both_are_named_once_and_every_tile_has_its_own(pairing: Pai
             hits = atlas[unit.address][unit.channel].hits
             assert unit.pictures == tuple(hit.picture for hit in hits)
             assert [names[id] for id in unit.pictures] == [atlas.picture(id).title for id in unit.pictures]
+
+
+def test_readers_at_the_same_time_compare_once(this: Atlas, other: Atlas, monkeypatch: pytest.MonkeyPatch):
+    edition = web_site._Edition(None, this, web_site.Site(other.path), None)
+    begun, made, both = threading.Event(), [], threading.Barrier(2)
+
+    def compare(*atlases: Atlas) -> Pairing:
+        made.append(atlases)
+        begun.wait(0.2)  # time for the other reader to come
+        return Pairing(*atlases)
+
+    def read(_: int) -> Pairing:
+        both.wait(30)
+        return edition._pairing
+
+    monkeypatch.setattr(web_site, "Pairing", compare)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(read, range(2))
+    assert first is second
+    assert len(made) == 1

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from pixelward.atlas import Atlas
 from pixelward.examine import draw_details
 from pixelward.folder import details_file
 from pixelward.web import links
-from pixelward.web.live import uploads
-from pixelward.web.refusals import Unfinished
+from pixelward.web.live import desk, uploads
+from pixelward.web.refusals import Busy, Unfinished
 from pixelward.web.serve import app
 from tags import Tags
 
@@ -124,6 +125,40 @@ def test_an_upload_that_stalls_or_breaks_off_ends(monkeypatch: pytest.MonkeyPatc
         asyncio.run(uploads.read(request(part, {"type": "http.disconnect"})))
     assert isinstance(broken.value.__cause__, ClientDisconnect)
     assert asyncio.run(uploads.read(request(part, {"type": "http.request", "body": b"3"}))) == b"123"
+
+
+@pytest.mark.parametrize("flows", [True, False])
+def test_an_upload_that_flows_goes_on_and_one_that_trickles_ends(monkeypatch: pytest.MonkeyPatch, flows: bool):
+    monkeypatch.setattr(uploads, "SECONDS", 1)
+    parts = iter([True] * 29 + [False])  # for longer than that, with no such pause
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": bytes(10_000 if flows else 1), "more_body": next(parts)}
+
+    sent = Request({"type": "http", "method": "POST", "headers": [], "path": "/"}, receive)
+    if flows:
+        assert len(asyncio.run(uploads.read(sent))) == 300_000
+    else:
+        with pytest.raises(Unfinished):
+            asyncio.run(uploads.read(sent))
+
+
+def test_one_upload_too_many_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "TURN", 0.01)
+
+    async def visit() -> None:
+        here = desk.Desk(lambda: pytest.fail("no look"))
+        async with AsyncExitStack() as stalled:
+            for _ in range(desk.UPLOADS):
+                await stalled.enter_async_context(here.reading())
+            with pytest.raises(Busy, match="next step: send it again in a few seconds"):
+                async with here.reading():
+                    pass
+        async with here.reading():  # their places are free again
+            pass
+
+    asyncio.run(visit())
 
 
 def test_an_atlas_that_nobody_named_has_pages_with_a_name(tmp_path: Path, atlas: Atlas):

@@ -2,7 +2,8 @@
 
 A page from elsewhere, open in the same browser, must not read an atlas (its name can be made to mean this machine, so
 the Host header is checked), nor send anything (so what changes something has to come from our own pages), nor keep the
-network busy (so from other sites people can only come, by a link). Answers forbid whatever our pages do not need. An error that nobody foresaw becomes a page; its trace goes to the terminal.
+network busy (so from other sites people can only come, by a link). Answers forbid whatever our pages do not need.
+An error that nobody foresaw becomes a page; its trace goes to the terminal.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
@@ -140,17 +139,22 @@ class _Edition:
         self.studio = studio
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
+        self._comparing = threading.Lock()
+        self._compared: Pairing | None = None
 
     def prepare(self) -> None:
         """Find out whether the atlases can be compared. Raises PixelwardError if not."""
         if self._beside is not None:
             self._pairing  # noqa: B018
 
-    @cached_property
+    @property
     def _pairing(self) -> Pairing:
-        """Made only where it is asked for: the other atlas may vanish, and the pages of this one go on."""
+        """Made once, and only where it is asked for: the other atlas may vanish, and the pages of this one go on."""
         assert self._beside is not None
-        return Pairing(self.atlas, self._beside.atlas)
+        with self._comparing:
+            if self._compared is None:
+                self._compared = Pairing(self.atlas, self._beside.atlas)
+            return self._compared
 
     def page(self, address: str) -> Item | None:
         """A page, or the twin of one."""

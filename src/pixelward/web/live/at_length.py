@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -24,12 +25,12 @@ from pixelward.web.studio import Studio
 KEPT = 64  # hits whose details are kept, some hundred kilobytes each
 
 Told = tuple[Details, bytes]
-Made = Kept[tuple[Atlas, int, int, int], Told]
+Made = WeakKeyDictionary[Atlas, Kept[tuple[int, int, int], Told]]  # weak: an atlas that was drawn anew is let go
 
 
 def router(desk: Desk) -> APIRouter:
     """The routes. What was drawn ahead is read, all else made in the worker."""
-    routes, made = APIRouter(), Made(KEPT)
+    routes, made = APIRouter(), Made()
 
     @routes.api_route("/layers/{slug}/{channel:int}.details-{hit:int}.{ending}", methods=READ)
     async def told(
@@ -60,8 +61,8 @@ def router(desk: Desk) -> APIRouter:
 
 def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told:
     """To be called in the worker: what waits there for the same hit finds it made."""
-    key = (atlas, record.number, channel, hit)
-    found = made.get(key)
+    kept, key = made.setdefault(atlas, Kept(KEPT)), (record.number, channel, hit)
+    found = kept.get(key)
     if found is None:
         row = picture_of(atlas, record, channel, hit)
         try:
@@ -74,7 +75,7 @@ def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel
                 f"pixelward draw {atlas.path.name} MODEL --detail {record.address}:{channel} --hit {hit}",
             ) from error
         found = examine(atlas, studio.net, loaded.pixels, record, channel, hit, go_on=studio.go_on)
-        made.put(key, found)
+        kept.put(key, found)
     return found
 
 

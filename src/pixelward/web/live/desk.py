@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -13,11 +14,12 @@ from fastapi import HTTPException, Request
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.web.live.uploads import Pictures
-from pixelward.web.refusals import OtherNetwork, Superseded
+from pixelward.web.refusals import Busy, OtherNetwork, Superseded
 from pixelward.web.studio import Studio
 
 PAGE = "x-pixelward-page"  # the header in which a page says which of all it is
 UPLOADS = 4  # that are read at once
+TURN = 3.0  # seconds that one more waits for its turn
 READ = ["GET", "HEAD"]  # the methods of what is only read
 
 T = TypeVar("T")
@@ -60,7 +62,24 @@ class Desk:
         self._now = now
         # By studio: a picture that was prepared as another scan did is none for this one.
         self._pictures: WeakKeyDictionary[Studio, Pictures] = WeakKeyDictionary()
-        self.reading = asyncio.Semaphore(UPLOADS)
+        self._reading = asyncio.Semaphore(UPLOADS)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """While an upload is read. Raises Busy where as many as may be arrive and none ends within TURN."""
+        try:
+            async with asyncio.timeout(TURN):
+                await self._reading.acquire()
+        except TimeoutError as error:
+            raise Busy(
+                given=f"one more picture, while {UPLOADS} arrive",
+                allowed=f"{UPLOADS} that arrive at once",
+                next_step="send it again in a few seconds",
+            ) from error
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     def look(self) -> Sight:
         """What there is now. Raises OtherNetwork where the atlas was scanned with another network, and as `now`."""

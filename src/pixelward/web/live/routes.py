@@ -41,7 +41,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/live/pictures")
     async def upload(request: Request, name: str = "") -> Response:
-        async with desk.reading:
+        async with desk.reading():
             data = await uploads.read(request)
         here = desk.look()
         make = partial(uploads.prepared, data, uploads.named(name), here.studio.preprocess)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 BYTES = 20_000_000  # of a file
 PIXELS = 50_000_000  # of a picture: those of large cameras, and about as many bytes decoded as one may spare
-SECONDS = 60  # for a file to arrive: a phone's picture over a slow line
+SECONDS = 10  # without a byte, after which an upload has stalled
+RATE = 20_000  # bytes per second at least, beyond those seconds: a phone's picture over a slow line
 KEPT = 16  # pictures, the last that were asked for; the network's input is small
 FILES = 24  # drawn for each
 
@@ -101,28 +102,30 @@ class Pictures:
 
 
 async def read(request: Request) -> bytes:
-    """The body of a request. Raises TooLarge as soon as it is known to have more than BYTES, Unfinished where it takes
-    more than SECONDS or is broken off."""
+    """The body of a request. Raises TooLarge as soon as it is known to have more than BYTES, Unfinished where it
+    stalls for SECONDS, falls behind RATE or is broken off."""
     try:
-        async with asyncio.timeout(SECONDS):
-            return await _read(request)
+        async with asyncio.timeout(SECONDS) as limit:
+            return await _read(request, limit)
     except (TimeoutError, ClientDisconnect) as error:
         raise Unfinished(
             given="a picture that did not arrive whole",
-            allowed=f"{SECONDS} seconds for a file",
+            allowed=f"{SECONDS} seconds without a byte, and {RATE:,} bytes per second at least",
             next_step="send it again, or a smaller one",
         ) from error
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: asyncio.Timeout) -> bytes:
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > BYTES:
         raise _too_many_bytes(f"a file of {int(told):,} bytes")
-    body = bytearray()
+    body, now = bytearray(), asyncio.get_running_loop().time
+    begun = now()
     async for part in request.stream():
         body += part
         if len(body) > BYTES:
             raise _too_many_bytes(f"a file of more than {BYTES:,} bytes")
+        limit.reschedule(SECONDS + min(now(), begun + len(body) / RATE))
     return bytes(body)
 
 
