@@ -64,7 +64,15 @@ def test_what_is_only_read_is_not_sent_to(atlas: Atlas, served: TestClient, toke
     for address in addresses(token, atlas.layers[0].slug):
         answer = served.post(f"/{address}", headers=JSON)
         assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"}), address
-        assert answer.json()["allowed"] == "GET"
+        assert answer.json()["problem"] == "This can only be read"
+        assert answer.json()["allowed"] == answer.headers["allow"]
+
+
+def test_what_is_only_sent_to_says_so(served: TestClient):
+    for address in ("live/pictures", "live/pictures/0"):
+        answer = served.delete(f"/{address}", headers=JSON)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert (answer.json()["problem"], answer.json()["allowed"]) == ("This cannot be read", "POST")
 
 
 @pytest.mark.parametrize(("named", "missing"), [("y", "x"), ("x", "y")])
