@@ -1,7 +1,6 @@
 """Hits told at length on demand: the same as drawn ahead, for every hit, with clear answers where that cannot be."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 import pixelward as pw
-from live_atlas import live_atlas, network
+from live_atlas import live_atlas, network, pictures
+from live_served import HOME, atlas_once, served_once  # noqa: F401
 from pixelward.atlas import Atlas
 from pixelward.details import read_details
 from pixelward.examine import draw_details
@@ -20,19 +20,6 @@ from pixelward.web import links
 from pixelward.web.live import at_length
 from pixelward.web.serve import app
 from tags import Tags
-
-HOME = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
-    return live_atlas(tmp_path_factory.mktemp("live"))
-
-
-@pytest.fixture(scope="module")
-def served(atlas: Atlas) -> Iterator[TestClient]:
-    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
-        yield client
 
 
 def hits(atlas: Atlas, address: str) -> list[tuple[str, int, int]]:
@@ -80,7 +67,7 @@ def test_every_hit_of_a_unit_leads_to_its_page_and_back(atlas: Atlas, served: Te
 def test_readers_at_the_same_time_make_it_once(atlas: Atlas, monkeypatch: pytest.MonkeyPatch):
     made: list[Any] = []
     examine = at_length.examine
-    monkeypatch.setattr(at_length, "examine", lambda *given: made.append(given[3:]) or examine(*given))
+    monkeypatch.setattr(at_length, "examine", lambda *given, **more: made.append(given[3:]) or examine(*given, **more))
     slug, channel, hit = hits(atlas, "conv1:relu")[0]
     with TestClient(app(atlas.path, model=network()), base_url=HOME) as client, ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: client.get(f"/{links.details(slug, channel, hit)}").content, range(4)))
@@ -120,8 +107,6 @@ def test_pictures_that_are_gone_or_changed_get_a_clear_answer(tmp_path: Path):
 
 
 def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
-    from live_atlas import pictures
-
     net = network()
     atlas = pw.scan(net, pictures(tmp_path / "pictures"), tmp_path / "atlas", layers=["conv1:relu", "conv2"], k=2)
     pw.draw(atlas, net, layers=["conv1:relu"])
