@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 import pixelward as pw
-from live_atlas import live_atlas, network
+from live_atlas import live_atlas, network, pictures
+from live_served import HOME, atlas_once, served_once  # noqa: F401
 from pixelward.atlas import Atlas
 from pixelward.details import read_details
 from pixelward.examine import draw_details
@@ -23,19 +23,6 @@ from pixelward.web import links
 from pixelward.web.live import at_length
 from pixelward.web.serve import app
 from tags import Tags
-
-HOME = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
-    return live_atlas(tmp_path_factory.mktemp("live"))
-
-
-@pytest.fixture(scope="module")
-def served(atlas: Atlas) -> Iterator[TestClient]:
-    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
-        yield client
 
 
 def hits(atlas: Atlas, address: str) -> list[tuple[str, int, int]]:
@@ -123,8 +110,6 @@ def test_pictures_that_are_gone_or_changed_get_a_clear_answer(tmp_path: Path):
 
 
 def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
-    from live_atlas import pictures
-
     net = network()
     atlas = pw.scan(net, pictures(tmp_path / "pictures"), tmp_path / "atlas", layers=["conv1:relu", "conv2"], k=2)
     pw.draw(atlas, net, layers=["conv1:relu"])

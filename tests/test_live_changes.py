@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 import pixelward as pw
 from live_atlas import PREPROCESS, live_atlas, network
+from live_served import HOME, JSON
 from pixelward.atlas import Atlas
 from pixelward.examine import draw_details
 from pixelward.folder import details_file
@@ -21,9 +22,6 @@ from pixelward.web.live import desk, uploads
 from pixelward.web.refusals import Busy, Unfinished
 from pixelward.web.serve import app
 from tags import Tags
-
-HOME = "http://127.0.0.1"
-JSON = {"origin": HOME, "accept": "application/json"}
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from live_atlas import live_atlas, network
+from live_served import HOME, JSON, token_of, tried
 from pixelward.folder import PICTURES, boxes_file, sheet_file, stats_file, thumb_file, units_file
 from pixelward.web.serve import app
-
-HOME = "http://127.0.0.1"
-JSON = {"origin": HOME, "accept": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def test_half_a_file_is_the_atlas_and_not_the_question(
     folder: Path, served: TestClient, file: str, addresses: tuple[str, ...]
 ):
     os.truncate(folder / file, (folder / file).stat().st_size // 2 if file == PICTURES else 3)
-    token = _token(folder.parent, served)
+    token = token_of(tried(served))
     for address in addresses:
         asked = address.format(token)
         answer = served.get(f"/{asked}", headers=JSON) if asked else served.post("/live/pictures/0", headers=JSON)
@@ -68,14 +66,3 @@ def test_a_small_copy_that_is_damaged_is_told_as_damage(folder: Path, served: Te
     file.write_bytes(file.read_bytes()[:40])
     answer = served.post("/live/pictures/0", headers=JSON)
     assert (answer.status_code, answer.json()["given"]) == (503, f"atlas, whose {thumb_file(0)} cannot be read")
-
-
-def _token(here: Path, client: TestClient) -> str:
-    """Of a picture that was sent, which needs no part of the atlas but its record."""
-    from PIL import Image
-
-    Image.new("RGB", (40, 40), (200, 30, 60)).save(here / "mine.png")
-    sent = client.post("/live/pictures", content=(here / "mine.png").read_bytes(), headers=JSON)
-    assert sent.status_code == 200, sent.text
-    token: str = sent.json()["path"].split("/")[1]
-    return token

@@ -1,36 +1,17 @@
 """How live addresses are asked: HEAD as GET, places named whole, queries that are no question told in words."""
 
-from collections.abc import Iterator
-
 import pytest
 from fastapi.testclient import TestClient
 
-from live_atlas import live_atlas, network
+from live_served import JSON, atlas_once, served_once, token_of, tried  # noqa: F401
 from pixelward.atlas import Atlas
 from pixelward.web import links
-from pixelward.web.serve import app
 from tags import Tags
-
-HOME = "http://127.0.0.1"
-JSON = {"origin": HOME, "accept": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
-    return live_atlas(tmp_path_factory.mktemp("live"))
-
-
-@pytest.fixture(scope="module")
-def served(atlas: Atlas) -> Iterator[TestClient]:
-    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
 def token(served: TestClient) -> str:
-    sent = served.post("/live/pictures/0", headers=JSON)
-    found: str = sent.json()["path"].split("/")[1]
-    return found
+    return token_of(tried(served))
 
 
 def addresses(token: str, slug: str) -> list[str]:
@@ -64,7 +45,15 @@ def test_what_is_only_read_is_not_sent_to(atlas: Atlas, served: TestClient, toke
     for address in addresses(token, atlas.layers[0].slug):
         answer = served.post(f"/{address}", headers=JSON)
         assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"}), address
-        assert answer.json()["allowed"] == "GET"
+        assert answer.json()["problem"] == "This can only be read"
+        assert answer.json()["allowed"] == answer.headers["allow"]
+
+
+def test_what_is_only_sent_to_says_so(served: TestClient):
+    for address in ("live/pictures", "live/pictures/0"):
+        answer = served.delete(f"/{address}", headers=JSON)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert (answer.json()["problem"], answer.json()["allowed"]) == ("This cannot be read", "POST")
 
 
 @pytest.mark.parametrize(("named", "missing"), [("y", "x"), ("x", "y")])

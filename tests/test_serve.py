@@ -116,6 +116,8 @@ def test_what_a_browser_has_is_not_sent_again(atlas: Atlas, served: TestClient):
             again = served.get(f"/{address}", headers={"if-none-match": known})
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
         assert served.get(f"/{address}", headers={"if-none-match": '"other"'}).status_code == 200
+        several = [("if-none-match", '"other"'), ("if-none-match", tag)]
+        assert served.get(f"/{address}", headers=several).status_code == 304
 
 
 def test_readers_at_the_same_time_get_the_same(atlas: Atlas):

@@ -144,7 +144,8 @@ def _answer(request: Request) -> Response:
     tag = f'"{item.tag}"'
     # Ask again each time, which costs next to nothing: the same address may be another atlas tomorrow.
     headers = {"etag": tag, "cache-control": "no-cache"}
-    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    named = ",".join(request.headers.getlist("if-none-match"))
+    known = [each.strip().removeprefix("W/") for each in named.split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(item.body, headers=headers, media_type=item.media)
@@ -163,10 +164,11 @@ def _refused(request: Request, error: Exception) -> Response:
     else:
         told = PixelwardError(
             given=f"{request.method} {address_of(request.scope)}",
-            allowed="GET" if status == 405 else "what the pages of this server send",
+            allowed=headers.get("Allow", "what the pages of this server send"),
             next_step="begin at the first page",
         )
-    return problem(request.scope, status, told, headers)
+    unread = status == 405 and "GET" not in headers.get("Allow", "GET")
+    return problem(request.scope, status, told, headers, "This cannot be read" if unread else "")
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
