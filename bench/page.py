@@ -28,7 +28,7 @@ WHAT = """## What is measured
   which also runs backwards, for relevance, and decodes between its batches. The bare pass is as users write it, its
   pictures with their channels first: the goal is for this one. A scan lays them with their channels last where the
   network gives the same, at which the same convolutions are faster: so it can take less time than that bare pass.
-  Beside it stands the like for like: the bare pass with network and batches in `channels_last`, in the same rounds.
+  Like for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone.
   A drawing holds the tiles of the layers that it draws together until their sheets are complete: more of them with
   more units, layers and hits, up to a limit of its own (1.5 GB) or a share of `--memory`; with more pictures no more.
@@ -116,6 +116,7 @@ the best rate found is lower, and so the shares of the floor are higher.
 
 
 TRIED_MEASURE = "tried"  # whose rows stand under what was tried
+ALIKE = {True: "in rows of its own, of the same rounds", False: "which is not measured here yet"}
 STANDS = 0.8  # of a floor, above which a goal stands as met
 
 RATIOS = [
@@ -138,7 +139,7 @@ def page(results: Mapping[str, Any]) -> str:
         "## Times\n",
         table(["row", "seconds", "measured", "load before, after"], map(time_row, measured)),
         layer_tables(measured),
-        WHAT,
+        WHAT.replace("{alike}", ALIKE[any(row["name"].endswith("-last") for row in measured)]),
         tried(measured),
         samples(measured),
         HOW,

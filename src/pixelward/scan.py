@@ -140,6 +140,8 @@ def scan(
     try:
         if device is not None:
             net.to(device)
+        # A smaller one that is asked for now, or that memory bounds now, is not overruled.
+        batch = min(batch, int(draft.state().get(_BATCH, batch)))
         if memory is not None:
             batch = _fitting(memory, net, found, (channels, *size), k, batch)
         run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
@@ -224,8 +226,6 @@ class _Run:
         state = draft.state()
         for number, each in enumerate(self.strongest if state else ()):
             each.load({name: torch.tensor(state[f"{number}/{name}"]) for name in each.state()})
-        if _BATCH in state:
-            self._batch = int(state[_BATCH])
         if _TURNED in state:
             self._may_turn = bool(state[_TURNED])
 

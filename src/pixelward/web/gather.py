@@ -74,10 +74,8 @@ def unit_entries(atlas: Atlas, record: LayerRecord, channels: Iterable[int]) -> 
     """Units of a layer, with their hits and sheets."""
     channels, stats = list(channels), atlas.stats(record)
     pictures = atlas.units(record).picture[channels]
-    hits, sheets = (
-        Hits(atlas, record, atlas.pictures(np.unique(pictures).tolist())),
-        shown_sheets(atlas, record, channels),
-    )
+    hits = Hits(atlas, record, atlas.pictures(np.unique(pictures).tolist()))
+    sheets = shown_sheets(atlas, record, channels)
     positive, maximum = stats.positive[channels].tolist(), stats.maximum[channels].tolist()
     counts = (pictures >= 0).sum(axis=1).tolist()  # the missing ones are the last
     entries = []
