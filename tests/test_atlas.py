@@ -205,6 +205,18 @@ def test_another_version_and_damage_are_refused(atlas, text, words):
         Atlas.open(atlas.path)
 
 
+def test_a_layer_whose_record_is_damaged_is_refused_when_it_is_asked_for(atlas):
+    file = atlas.path / "atlas.json"
+    record = json.loads(file.read_text())
+    address = record["layers"][-1]["address"]
+    del record["layers"][-1]["map"]
+    file.write_text(json.dumps(record))
+    opened = Atlas.open(atlas.path)
+    for ask in (lambda: opened.layer(address), lambda: opened.layers, lambda: opened[address]):
+        with pytest.raises(folder.Damaged, match=r"whose atlas\.json cannot be read"):
+            ask()
+
+
 @pytest.mark.parametrize(
     "harm", [b"", b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 9, b"\0" * 8, b"\xff\xff\xff\xff\xff\0\0\0{}"]
 )

@@ -177,13 +177,17 @@ class Atlas:
         self.k: int = record["k"]
         self.size: tuple[int, int] = (record["size"][0], record["size"][1])
         self.tiles: tuple[int, int] | None = record["tiles"] and (record["tiles"]["size"], record["tiles"]["stride"])
-        self.layers = tuple(LayerRecord.from_json(each) for each in record["layers"])
         self.sources: list[dict[str, str]] = record["sources"]
         self.pictures_seen: int = record["counts"]["used"]
         self.pictures_skipped: int = record["counts"]["skipped"]
         self._record = record
         self._mapped_files = mapped
-        self._by_name = {name: each for each in self.layers for name in (*reversed(each.aliases), each.address)}
+        self._numbers = {
+            name: number
+            for number, each in enumerate(record["layers"])
+            for name in (*reversed(each["aliases"]), each["address"])
+        }
+        self._layers: dict[int, LayerRecord] = {}  # those that were asked for: most of the time that opening would take
         self._maps: dict[str, Mapping[str, NDArray[Any]]] = {}
         self._database: sqlite3.Connection | None = None
 
@@ -215,15 +219,28 @@ class Atlas:
 
         return Preprocess.from_dict(self.preprocessing)
 
+    @cached_property
+    def layers(self) -> tuple[LayerRecord, ...]:
+        """All layers, from the pixels up. Raises PixelwardError where the record of one is damaged."""
+        return tuple(map(self._layer, range(len(self._record["layers"]))))
+
     def layer(self, name: str) -> LayerRecord:
         """The layer with this address or alias. Raises PixelwardError, which lists the known ones."""
-        if name not in self._by_name:
+        if name not in self._numbers:
             raise PixelwardError(
                 given=f"layer {name!r}",
                 allowed=", ".join(each.address for each in self.layers),
                 next_step=f"choose one of these, or scan again with --layers {name}",
             )
-        return self._by_name[name]
+        return self._layer(self._numbers[name])
+
+    def _layer(self, number: int) -> LayerRecord:
+        if number not in self._layers:
+            try:
+                self._layers[number] = LayerRecord.from_json(self._record["layers"][number])
+            except (KeyError, TypeError, IndexError) as error:
+                raise damaged(self.path, ATLAS) from error
+        return self._layers[number]
 
     def __getitem__(self, name: str) -> LayerView:
         return LayerView(self, self.layer(name))
@@ -348,7 +365,7 @@ class Atlas:
 
     def _query(self, question: str, values: Iterable[Any] = ()) -> Iterator[Any]:
         if self._database is None:
-            where = f"{(self.path / PICTURES).resolve().as_uri()}?mode=ro&immutable=1"
+            where = f"{(self.path / PICTURES).absolute().as_uri()}?mode=ro&immutable=1"
             try:
                 self._database = sqlite3.connect(where, uri=True, check_same_thread=False)
             except sqlite3.Error as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import os
 from collections.abc import Iterator, Mapping
@@ -111,7 +112,7 @@ def map_arrays(path: Path, *, mapped: bool = True) -> dict[str, NDArray[Any]]:
             whole = file.read()
     return {
         name: np.frombuffer(
-            whole, _TYPES[entry["dtype"]], int(np.prod(entry["shape"])), start + entry["data_offsets"][0]
+            whole, _TYPES[entry["dtype"]], math.prod(entry["shape"]), start + entry["data_offsets"][0]
         ).reshape(entry["shape"])
         for name, entry in header.items()
         if name != "__metadata__"
