@@ -16,8 +16,8 @@ from pixelward.folder import Damaged, details_file
 from pixelward.web import links, pages
 from pixelward.web.content import details_page
 from pixelward.web.live.desk import READ, Desk
+from pixelward.web.live.kept import Kept
 from pixelward.web.live.samples import gallery
-from pixelward.web.live.uploads import Kept
 from pixelward.web.refusals import Impossible, Moved, Refusal
 from pixelward.web.site import MEDIA
 from pixelward.web.studio import Studio

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from pixelward.data.images import About, Preprocess, about, decode, fit, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
+from pixelward.web.live.kept import Kept
 from pixelward.web.refusals import Gone, TooLarge, Unfinished
 
 if TYPE_CHECKING:
@@ -31,31 +30,7 @@ RATE = 20_000  # bytes per second at least, beyond those seconds: a phone's pict
 KEPT = 16  # pictures, the last that were asked for; the network's input is small
 FILES = 24  # drawn for each
 
-K = TypeVar("K")
-T = TypeVar("T")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
-
-
-class Kept(Generic[K, T]):
-    """The things that were asked for last, at most `most` of them. Safe to use from many threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._things: OrderedDict[K, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> T | None:
-        with self._lock:
-            if key in self._things:
-                self._things.move_to_end(key)
-            return self._things.get(key)
-
-    def put(self, key: K, thing: T) -> None:
-        with self._lock:
-            self._things[key] = thing
-            self._things.move_to_end(key)
-            while len(self._things) > self._most:
-                self._things.popitem(last=False)
 
 
 @dataclass(frozen=True, eq=False)
