@@ -109,8 +109,35 @@ def test_units_are_found_by_their_numbers(page: Any, layer: content.LayerPage):
     page.wait_for_url(f"**/{UNIT.format(7)}")
 
 
+def test_units_are_found_by_names_and_labels_of_their_pictures(page: Any, layer: content.LayerPage):
+    page.goto(page.at(LAYER))
+    names = {hit.name for unit in layer.units for hit in unit.hits}
+    labels = {hit.label for unit in layer.units for hit in unit.hits if hit.label}
+    asked = [
+        *sorted(names)[:4],
+        *sorted(labels)[:2],
+        next(f"{h.label}  {h.name}" for h in layer.units[0].hits if h.label),
+    ]
+    for text in asked:
+        page.fill("input[name=unit]", text.upper())
+        words = text.lower().split()
+        expected = [
+            unit.channel
+            for unit in layer.units
+            if any(all(word in f"{hit.name} {hit.label or ''}".lower() for word in words) for hit in unit.hits)
+        ]
+        assert shown(page) == expected, text
+        assert len(expected) > 0
+        assert not page.locator("#dead").is_visible()  # a dead unit has no picture
+        assert told(page) == f"{len(expected)} of 40 units"
+    page.fill("input[name=unit]", "no such picture")
+    assert shown(page) == []
+    page.reload()  # what is asked for stands in the address
+    assert (page.input_value("input[name=unit]"), shown(page)) == ("no such picture", [])
+
+
 def test_an_address_that_asks_for_what_is_not_there_shows_all(page: Any, layer: content.LayerPage):
-    page.goto(page.at(LAYER) + "?sort=beauty&label=unicorn&show=nothing&unit=%3Cb%3E&odd=1")
+    page.goto(page.at(LAYER) + "?sort=beauty&label=unicorn&show=nothing&unit=%E2%80%93&odd=1")
     assert shown(page) == [unit.channel for unit in layer.units]
     assert page.locator("#units").get_attribute("data-show") == "both"
 

@@ -55,10 +55,17 @@
     return [...(reversed ? known.reverse() : known), ...rest];
   };
 
-  // "7, 30-40" -> a test of numbers; nothing written, or nothing that can be read, lets all pass.
-  const numbers = (text) => {
-    const ranges = [...text.matchAll(/(\d+)(?:\s*[-–]\s*(\d+))?/g)].map(([, from, to]) => [Number(from), Number(to ?? from)]);
-    return (number) => !ranges.length || ranges.some(([from, to]) => from <= number && number <= to);
+  // "7, 30-40" -> a test of units by their numbers; other text -> of those with a picture whose name and label hold all
+  // its words. Nothing written, or nothing that can be read, lets all pass.
+  const asked = (text) => {
+    if (/^[\d\s,;–-]*$/.test(text)) {
+      const ranges = [...text.matchAll(/(\d+)(?:\s*[-–]\s*(\d+))?/g)].map(([, from, to]) => [Number(from), Number(to ?? from)]);
+      return ({ number }) => !ranges.length || ranges.some(([from, to]) => from <= number && number <= to);
+    }
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    const fits = ([, name, label]) => words.every((word) => `${name} ${label ?? ""}`.toLowerCase().includes(word));
+    const fitting = tiles.pictures(list).map(fits);
+    return ({ item }) => Boolean(item) && tiles.hits(item).some((hit) => fitting[hit.picture]); // a dead unit has none
   };
 
   const lists = new Lists(list, 120, 24); // 120 as in the page
@@ -70,7 +77,7 @@
 
   const apply = () => {
     const choice = chosen();
-    const wanted = numbers(choice.unit);
+    const wanted = asked(choice.unit);
     list.dataset.show = choice.show;
 
     const next = choice.sort + choice.reversed;
@@ -83,7 +90,7 @@
 
     const labelled = (unit) => tiles.hits(unit.item).some((hit) => tiles.pictures(list)[hit.picture][2] === choice.label);
     const passing = sorted.filter(
-      (unit) => choice.state !== "dead" && wanted(unit.number) && (!choice.label || labelled(unit)),
+      (unit) => choice.state !== "dead" && wanted(unit) && (!choice.label || labelled(unit)),
     );
     if (passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
       shown = passing;
@@ -92,9 +99,9 @@
     lists.measure();
 
     let still = 0;
-    for (const { link, number } of corpses) {
-      const passes = choice.state !== "alive" && !choice.label && wanted(number);
-      link.parentElement.hidden = !passes;
+    for (const corpse of corpses) {
+      const passes = choice.state !== "alive" && !choice.label && wanted(corpse);
+      corpse.link.parentElement.hidden = !passes;
       still += passes;
     }
     if (dead) {
