@@ -247,11 +247,38 @@ def test_every_file_of_the_export_is_served_with_the_same_bytes(this: Atlas, oth
         assert here.get(f"/{address}").status_code == 404, address
 
 
-def test_the_site_of_the_other_atlas_is_its_own_export(other: Atlas, site: Path, tmp_path: Path):
-    export(other, tmp_path / "alone")
-    alone = {file.relative_to(tmp_path / "alone"): file.read_bytes() for file in (tmp_path / "alone").rglob("*.*")}
-    del alone[Path(MARKER)]
-    assert {file.relative_to(site / "beside"): file.read_bytes() for file in (site / "beside").rglob("*.*")} == alone
+def test_the_site_of_the_other_atlas_is_its_own_export_with_ways_back(other: Atlas, site: Path, tmp_path: Path):
+    alone = export(other, tmp_path / "alone").parent
+    names = {file.relative_to(alone) for file in alone.rglob("*.*")} - {Path(MARKER)}
+    assert {file.relative_to(site / "beside") for file in (site / "beside").rglob("*.*")} == names
+    led = 0
+    for name in names:
+        here, there = ((folder / name).read_bytes() for folder in (site / "beside", alone))
+        if name.suffix == ".json":
+            own = json.loads(here)
+            assert own.pop("compare") == "../compare/index.html"
+            assert own == {key: value for key, value in json.loads(there).items() if key != "compare"}
+        elif name.suffix == ".html":
+            back = urljoin(f"http://site/beside/{name}", links.relative(str(name), "../compare/index.html"))
+            assert back == "http://site/compare/index.html"
+            led += b">two atlases</a>" in here
+            assert b">two atlases</a>" not in there
+        else:
+            assert here == there
+    assert led == sum(name.suffix == ".html" for name in names)
+
+
+def test_a_unit_leads_to_its_place_in_the_comparison(this: Atlas, site: Path, found: dict[str, Tags]):
+    for record in this.layers:
+        alive = {channel for channel in range(record.channels) if this[record.address][channel].hits}
+        assert alive
+        for channel in range(record.channels):
+            page = links.unit(record.slug, channel)
+            told = json.loads((site / links.twin(page)).read_text("utf-8"))["compare"]
+            address, place = urldefrag(told)
+            assert (address, place) == (links.compare_layer(record.slug), f"u{channel}" if channel in alive else "")
+            assert links.relative(page, told) in {each.get("href") for _, each in found[page].tags}
+            assert not place or place in {each.get("id") for _, each in found[address].tags}
 
 
 def test_every_link_resolves_and_every_page_is_reached(site: Path, found: dict[str, Tags]):
@@ -359,7 +386,7 @@ def test_pictures_of_both_are_named_once_and_every_tile_has_its_own(pairing: Pai
 
 
 def test_readers_at_the_same_time_compare_once(this: Atlas, other: Atlas, monkeypatch: pytest.MonkeyPatch):
-    edition = web_site._Edition(None, this, web_site.Site(other.path), None)
+    edition = web_site._Edition(None, this, web_site.Site(other.path), None, links.THIS)
     begun, made, both = threading.Event(), [], threading.Barrier(2)
 
     def compare(*atlases: Atlas) -> Pairing:

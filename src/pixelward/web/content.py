@@ -27,6 +27,7 @@ from pixelward.web.entries import (
     UnitEntry,
     UnitPage,
 )
+from pixelward.web.links import Side
 
 if TYPE_CHECKING:
     from pixelward.core.findings import Operation
@@ -53,10 +54,10 @@ __all__ = [
 ]
 
 
-def index_page(atlas: Atlas, credits: Sequence[str] = (), *, compared: bool = False) -> IndexPage:
+def index_page(atlas: Atlas, credits: Sequence[str] = (), *, side: Side | None = None) -> IndexPage:
     """The first page.
 
-    credits: lines that name whose pictures these are. compared: whether the site has pages of another atlas beside it.
+    credits: lines that name whose pictures these are. side: which of two atlases this is, where they are compared.
     """
     entries, examples = [], []
     for record in atlas.layers:
@@ -83,12 +84,12 @@ def index_page(atlas: Atlas, credits: Sequence[str] = (), *, compared: bool = Fa
         layers=tuple(entries),
         examples=tuple(examples),
         operations=None if operations is None else tuple(_crossing(each) for each in operations),
-        compare=links.compare() if compared else None,
+        compare=links.compared(side),
     )
 
 
-def layer_page(atlas: Atlas, record: LayerRecord, *, compared: bool = False) -> LayerPage:
-    """The page of a layer. compared: whether the site has pages of another atlas beside it."""
+def layer_page(atlas: Atlas, record: LayerRecord, *, side: Side | None = None) -> LayerPage:
+    """The page of a layer. side: which of two atlases this is, where they are compared."""
     every = gather.unit_entries(atlas, record, range(record.channels))
     before, after = (
         gather.layer_entry(atlas, atlas.layers[at]) if 0 <= at < len(atlas.layers) else None
@@ -105,12 +106,12 @@ def layer_page(atlas: Atlas, record: LayerRecord, *, compared: bool = False) -> 
         labels=tuple(sorted(labels, key=lambda each: each.label)),
         units=tuple(unit for unit in every if unit.hits),
         dead=tuple(unit for unit in every if not unit.hits),
-        compare=links.compare_layer(record.slug) if compared else None,
+        compare=links.compared(side, record.slug),
     )
 
 
-def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
-    """The page of a unit. channel: 0 to record.channels - 1."""
+def unit_page(atlas: Atlas, record: LayerRecord, channel: int, *, side: Side | None = None) -> UnitPage:
+    """The page of a unit. channel: 0 to record.channels - 1. side: as of a layer."""
     (unit,) = gather.unit_entries(atlas, record, [channel])
     stats = atlas.stats(record)
     kinds = ("projections", "patches") if unit.closer else ("focus", "focus-patches")
@@ -134,6 +135,7 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int) -> UnitPage:
         next=after,
         below=gather.unit_link(atlas, record.number - 1, channel),
         above=gather.unit_link(atlas, record.number + 1, channel),
+        compare=links.compared(side, record.slug, channel if unit.hits else -1),
     )
 
 
@@ -150,8 +152,8 @@ def details_page(atlas: Atlas, record: LayerRecord, channel: int, details: Detai
     )
 
 
-def picture_page(atlas: Atlas, id: int) -> PicturePage:
-    """The page of a picture that holds a hit."""
+def picture_page(atlas: Atlas, id: int, *, side: Side | None = None) -> PicturePage:
+    """The page of a picture that holds a hit. side: which of two atlases this is, where they are compared."""
     row, thumbs = atlas.picture(id), atlas.drawings is not None
     places: dict[int, list[tuple[int, int]]] = {}
     for number, channel, rank in atlas.hits_of_picture(id):
@@ -185,6 +187,7 @@ def picture_page(atlas: Atlas, id: int) -> PicturePage:
         size=atlas.size,
         thumb=links.thumb(id) if thumbs else None,
         layers=tuple(groups),
+        compare=links.compared(side),
     )
 
 

@@ -203,7 +203,7 @@ class UnitPage:
     """One unit, its hits large. below, above: the units of this number, or the last, in the layers next to this one.
 
     kernel: its weights, where it reads the pixels directly; one tile a channel, or one of colours. told: the hits that
-    are told at length; unreadable: hits, from 1, whose details are there and cannot be read.
+    are told at length; unreadable: hits, from 1, whose details are there and cannot be read. compare: as a layer's.
     """
 
     path: str
@@ -221,6 +221,7 @@ class UnitPage:
     next: str | None
     below: UnitLink | None
     above: UnitLink | None
+    compare: str | None
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,10 @@ class PictureHit:
 
 @dataclass(frozen=True)
 class PicturePage:
-    """A picture, and the units that it is among the strongest for, by layer. thumb: None while nothing is drawn."""
+    """A picture, and the units that it is among the strongest for, by layer. thumb: None while nothing is drawn.
+
+    compare: where its atlas is compared with another.
+    """
 
     path: str
     network: str
@@ -262,6 +266,7 @@ class PicturePage:
     size: tuple[int, int]
     thumb: str | None
     layers: tuple[tuple[LayerEntry, tuple[PictureHit, ...]], ...]
+    compare: str | None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import as_file, files
+from itertools import chain
 from pathlib import Path
 
 from pixelward.atlas import Atlas
@@ -51,11 +52,16 @@ def export(
         _refuse_undrawn(each)
     pairing = None if other is None else Pairing(atlas, other)
     lines = read_credits(atlas) if credits is None else credits
-    sites = [(atlas, "", _pages(atlas, lines, pairing))]
     total = _count(atlas)
-    if other is not None:
-        sites.append((other, links.BESIDE, _pages(other, read_credits(other))))
-        total += _count(other) + 1 + len(atlas.layers)
+    sites: list[tuple[Atlas, str, Iterable[Page]]]
+    if pairing is None:
+        sites = [(atlas, "", _pages(atlas, lines, None))]
+    else:
+        sites = [
+            (atlas, "", chain(_pages(atlas, lines, links.THIS), _comparison(pairing))),
+            (pairing.other, links.BESIDE, _pages(pairing.other, read_credits(pairing.other), links.OTHER)),
+        ]
+        total += _count(pairing.other) + 1 + len(atlas.layers)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
@@ -90,19 +96,20 @@ def _count(atlas: Atlas) -> int:
     return 1 + sum(1 + record.channels for record in atlas.layers) + sum(1 for _ in atlas.hit_pictures())
 
 
-def _pages(atlas: Atlas, credits: Sequence[str], pairing: Pairing | None = None) -> Iterator[Page]:
-    compared = pairing is not None
-    yield index_page(atlas, credits, compared=compared)
+def _pages(atlas: Atlas, credits: Sequence[str], side: links.Side | None) -> Iterator[Page]:
+    yield index_page(atlas, credits, side=side)
     for record in atlas.layers:
-        yield layer_page(atlas, record, compared=compared)
+        yield layer_page(atlas, record, side=side)
         for channel in range(record.channels):
-            yield unit_page(atlas, record, channel)
+            yield unit_page(atlas, record, channel, side=side)
     for id in atlas.hit_pictures():
-        yield picture_page(atlas, id)
-    if pairing is not None:
-        yield compare_page(pairing)
-        for record in atlas.layers:
-            yield compare_layer_page(pairing, record)
+        yield picture_page(atlas, id, side=side)
+
+
+def _comparison(pairing: Pairing) -> Iterator[Page]:
+    yield compare_page(pairing)
+    for record in pairing.this.layers:
+        yield compare_layer_page(pairing, record)
 
 
 def _pictures(atlas: Atlas, building: Path) -> None:

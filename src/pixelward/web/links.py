@@ -6,10 +6,15 @@ Served and exported pages share them, so a page may only point at what the expor
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 INDEX = "index.html"
 BESIDE = "beside/"  # where the site of the other atlas lies
+
+Side = Literal["this", "other"]  # of a comparison: the atlas whose site has it, or the one beside that
+OUTSIDE = "../"  # from the root of that site to the one that it lies in
+THIS: Side = "this"
+OTHER: Side = "other"
 
 _SLUG, _NUMBER = "layers/(?P<slug>[a-z0-9-]+)", "(?P<number>0|[1-9][0-9]{0,17})"  # 18 digits fit into 64 bits
 _PLACES = {  # kind: what its addresses look like
@@ -75,6 +80,19 @@ def compare_layer(slug: str) -> str:
 def beside(address: str) -> str:
     """Where something of the other atlas's own site lies."""
     return BESIDE + address
+
+
+def compared(side: Side | None, slug: str = "", channel: int = -1) -> str | None:
+    """Where an atlas, a layer or a unit of it stands beside the other atlas; None where there is none.
+
+    The pages of the other atlas lead to the first page of the comparison, whose layers are those of this one.
+    """
+    if side is None:
+        return None
+    if side == OTHER:
+        return OUTSIDE + compare()
+    unit = f"#u{channel}" if channel >= 0 else ""
+    return compare_layer(slug) + unit if slug else compare()
 
 
 def sheet(slug: str, channel: int, kind: str) -> str:

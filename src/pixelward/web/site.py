@@ -59,13 +59,23 @@ class Item:
 class Site:
     """The atlas in a folder. It is read again when it was scanned or drawn anew; pages that were made are kept."""
 
-    def __init__(self, folder: str | Path, beside: str | Path | None = None, studio: Studio | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        beside: str | Path | None = None,
+        studio: Studio | None = None,
+        *,
+        side: links.Side | None = None,
+    ) -> None:
         """beside: the folder of an atlas to compare it with. studio: the network; pages then say more.
+
+        side: "other" for the site of that other atlas; else it is told by `beside`.
 
         Raises PixelwardError if one of them holds no finished atlas, or if they have no picture in common.
         """
         self.folder = Path(folder)
-        self.beside = None if beside is None else Site(beside)
+        self.beside = None if beside is None else Site(beside, side=links.OTHER)
+        self._side = side if beside is None else links.THIS
         self._studio = studio
         own = files("pixelward.web")
         folders = [own / "static"] if studio is None else [own / "static", own / "live" / "static"]
@@ -113,7 +123,7 @@ class Site:
                 if edition is None or edition.seen != seen:
                     self._edition = None
                     atlas = Atlas.open(self.folder, mapped=False)
-                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas))
+                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas), self._side)
                     self._edition = edition
         return edition
 
@@ -132,11 +142,14 @@ class Site:
 class _Edition:
     """An atlas between two changes of it."""
 
-    def __init__(self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None) -> None:
+    def __init__(
+        self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None, side: links.Side | None
+    ) -> None:
         self.seen = seen
         self.atlas = atlas
         self._beside = beside
         self.studio = studio
+        self._side = side
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
         self._comparing = threading.Lock()
@@ -198,19 +211,18 @@ class _Edition:
         return place.kind != "sheet" or place.name in (*SHEETS, KERNEL)
 
     def _content(self, place: links.Place) -> Page:
-        compared = self._beside is not None
         if place.kind == "index":
-            return index_page(self.atlas, read_credits(self.atlas), compared=compared)
+            return index_page(self.atlas, read_credits(self.atlas), side=self._side)
         if place.kind == "picture":
-            return picture_page(self.atlas, place.number)
+            return picture_page(self.atlas, place.number, side=self._side)
         if place.kind == "compare":
             return compare_page(self._pairing)
         record = self._layers[place.slug]
         if place.kind == "compare-layer":
             return compare_layer_page(self._pairing, record)
         if place.kind == "layer":
-            return layer_page(self.atlas, record, compared=compared)
-        return unit_page(self.atlas, record, place.number)
+            return layer_page(self.atlas, record, side=self._side)
+        return unit_page(self.atlas, record, place.number, side=self._side)
 
 
 class _Kept:
