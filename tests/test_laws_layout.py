@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 import pixelward as pw
+from exact_scans import LAYERS, hits, interrupted_when_saved, maps_of, network, pictures
 from pixelward.core import memory
 from pixelward.core.layers import layers
 from pixelward.core.layout import laid_out
@@ -17,7 +18,6 @@ from pixelward.core.plan import Geometry
 from pixelward.core.unpooling import _place_by_place, added
 from pixelward.data.images import Preprocess
 from pixelward.scan import scan
-from test_scan import LAYERS, hits, interrupted_when_saved, maps_of, network, pictures
 from test_strongest import sorted_hits
 
 scanning = sys.modules[scan.__module__]
