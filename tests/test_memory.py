@@ -1,6 +1,7 @@
 """Memory does not grow with the number of pictures: peaks of whole processes, as the operating system tells them."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from torch import nn
 
 import pixelward as pw
 from oracles import difference
+from pixelward import waiting
 from pixelward.core import memory
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.words import amount, bytes_of
@@ -43,12 +45,12 @@ print(json.dumps([before, scanned, peak()]))
 """
 
 
-def pictures(path, number):
+def pictures(path, number, side=16):
     generator = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         for at in range(number):
             data = BytesIO()
-            Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(data, "PNG")
+            Image.fromarray(generator.integers(0, 256, (side, side, 3), np.uint8)).save(data, "PNG")
             archive.writestr(f"{at:05d}.png", data.getvalue())
     return path
 
@@ -65,6 +67,48 @@ def test_ten_times_the_pictures_take_no_more_memory(tmp_path):
     assert before > 0
     for what, one, other in zip(("scan", "draw"), few, found[MANY][1:], strict=True):
         assert other < 1.05 * one, f"{what}: {other} against {one}, in KiB"
+
+
+WIDE = """
+import json, sys
+import torch
+from torch import nn
+import pixelward as pw
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+net = nn.Sequential(nn.Conv2d(3, 8, 16, stride=8), nn.ReLU(), nn.Conv2d(8, int(sys.argv[3]), 13), nn.ReLU()).eval()
+net.preprocess = dict(channels="RGB", range=1.0, mean=[0.5] * 3, std=[0.5] * 3, resize=112, size=112)
+pw.draw(pw.scan(net, sys.argv[1], sys.argv[2], layers=["2:relu"]), net)
+print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the operating system tells no peak there")
+def test_eight_times_the_units_take_no_more_memory(tmp_path):
+    """Their tiles, each of a whole picture, would be 170 MB. A batch of hits is full in both."""
+    source, found = pictures(tmp_path / "pictures.zip", 16, side=112), {}
+    given_back = os.environ | {
+        "MALLOC_MMAP_THRESHOLD_": "100000"
+    }  # else the C library keeps holes between large blocks
+    for units in (16, 128):
+        command = [sys.executable, "-c", WIDE, str(source), str(tmp_path / f"atlas-{units}"), str(units)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=given_back)
+        found[units] = int(done.stdout.splitlines()[-1])
+    assert found[128] < 1.15 * found[16], f"{found[128]} against {found[16]}, in KiB"
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_drawn(tmp_path, monkeypatch):
+    net, source = small(), pictures(tmp_path / "3.zip", 3)
+    atlas = pw.scan(net, source, tmp_path / "atlas")
+    before = pw.draw(atlas, net, layers=["0:relu"]).drawings
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        monkeypatch.setattr(waiting.tempfile, "TemporaryFile", lambda **given: full)
+        with pytest.raises(pw.PixelwardError, match=r"atlas, where no more can be written \(No space left on device\)"):
+            pw.draw(atlas, net)
+    assert pw.open(atlas.path).drawings == before
+    monkeypatch.undo()
+    assert pw.draw(atlas, net).drawings.layers == ("0:relu", "3:relu")
 
 
 # A bound on memory.

@@ -132,7 +132,7 @@ def _compared(projection: Projection, title: str, sentence: str, make: _Make) ->
         signal = make()
     except PixelwardError as error:
         return Comparison(title, f"Refused: {error.given}.", None, None)
-    shown = projection.signal.cpu().numpy()
+    shown = projection.signal.float().cpu().numpy()
     return Comparison(title, sentence, signal, correlation(signal, shown, projection.shown))
 
 

@@ -9,9 +9,7 @@ another picture than was scanned.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,62 +17,41 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save
 from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.core.check import check
-from pixelward.core.fields import Box
 from pixelward.core.findings import Operation
 from pixelward.core.kernels import kernels
 from pixelward.core.memory import at_once, left_of, taken
 from pixelward.core.path import path
+from pixelward.core.precision import like_of
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
-from pixelward.data.images import Preprocess
 from pixelward.errors import PixelwardError
-from pixelward.folder import boxes_file, drawings_folder, kernel_file, sheet_file, thumb_file, write_file
+from pixelward.folder import drawings_folder, kernel_file, thumb_file, write_file
 from pixelward.gallery import Gallery, Loaded, refuse_other_value
-from pixelward.hatch import cleared
 from pixelward.pictures import (
     CELL,
-    Picture,
     cell_size,
-    columns_of,
-    crop,
-    focus_box,
     photo_webp,
     projection_webp,
-    reduced,
     sheet,
     signal_to_picture,
-    square_round,
     view_box,
 )
-from pixelward.pictures import fit as fit_tile
 from pixelward.scan import ahead, recognised
+from pixelward.unit_sheets import WAITING, ChosenHit, Sheets, Writer
+from pixelward.waiting import Waiting
 from pixelward.words import without
 
 Report = Callable[[int, int, float], None]
 
-WRITERS = 2  # threads that encode and write pictures
-WAITING = 32  # pictures that may wait for them
-TILES = 1_500_000_000  # bytes of tiles that may wait for their sheets: decides how many layers are drawn at once
+TILES = 4_000_000_000  # bytes of tiles that may wait for their sheets on the disk: how many layers are drawn at once
 THUMB = 192  # pixels of a thumb's longer side
-
-
-class _Chosen(NamedTuple):
-    """A hit to be drawn: number of its layer, its unit and rank, and where it is."""
-
-    layer: int
-    channel: int
-    rank: int
-    position: tuple[int, int]
-    value: float
 
 
 def draw(
@@ -125,7 +102,7 @@ def draw(
         thumbs = set(atlas.hit_pictures())
         addresses = [record.address for record in wanted]
         room = _Room() if memory is None or not wanted else _Room.of(memory, atlas, net, addresses, table)
-        groups = list(_groups(atlas, wanted, room.tiles))
+        groups = list(_groups(atlas, wanted))
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
         tell = _teller(report, total)
@@ -145,8 +122,7 @@ def _projectable(
 ) -> tuple[list[LayerRecord], dict[str, PixelwardError], dict[str, Tensor]]:
     """The layers that the rules can project, why not the others, and the weights of those that read the pixels, by
     address; found out on a grey picture."""
-    like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
-    picture = like.new_zeros(1, len(atlas.preprocess.mean), *atlas.size)
+    picture = like_of(net).new_zeros(1, len(atlas.preprocess.mean), *atlas.size)
     traced = trace(net, picture, [record.address for record in records], table)
     possible, refused, weights = [], {}, {}
     for record in records:
@@ -198,34 +174,39 @@ def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
 
 
 class _Room(NamedTuple):
-    """Bytes for tiles that wait for their sheets; for tensors, None where nothing bounds them; pictures at once."""
+    """Bytes for tensors, None where nothing bounds them; pictures at once; bytes of sheets that wait to be written."""
 
-    tiles: float = TILES
     tensors: float | None = None
     pictures: int = PICTURES
+    sheets: float = WAITING
 
     @classmethod
     def of(cls, memory: int, atlas: Atlas, net: nn.Module, addresses: Sequence[str], table: RuleSet) -> _Room:
         """What a bound leaves. Raises PixelwardError where it is too small for one picture."""
-        device, channels = _device(net), len(atlas.preprocess.mean)
-        picture = torch.zeros(1, channels, *atlas.size, device=device)
-        traced = taken(lambda: Recorder(net, addresses, table, picture), device)
+        like, channels = like_of(net), len(atlas.preprocess.mean)
+        device, picture = like.device, like.new_zeros(1, channels, *atlas.size)
+        surveys = (  # what was done before, with gradients, through as much of the network as each needs
+            lambda: _operations(atlas, net, "deconvnet"),
+            lambda: trace(net, picture, addresses, table),
+            lambda: Recorder(net, addresses, table, picture),
+        )
+        traced = max(taken(survey, device) for survey in surveys)
         if device.type != "cpu":
             return cls(tensors=left_of(memory, device, traced, "the pass of one picture"))
         # As numbers and as it is shown; two batches are decoded ahead of the one at work, which is stacked once more.
         loaded = 4 * (picture.numel() * picture.element_size() + 3 * atlas.size[0] * atlas.size[1])
         left = left_of(memory, device, max(2 * traced, 4 * loaded), "the pass of one picture, with all that it needs,")
-        return cls(min(TILES, left / 4), left / 2, at_once(left / 4, loaded, PICTURES))
+        return cls(left / 2, at_once(left / 4, loaded, PICTURES), min(WAITING, left / 8))
 
 
-def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Iterator[list[LayerRecord]]:
-    """Runs of layers whose tiles fit into memory together."""
+def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[LayerRecord]]:
+    """Runs of layers whose tiles, four of a hit, may wait together."""
     group: list[LayerRecord] = []
     size = 0
     for record in records:
         box = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
-        need = record.channels * atlas.k * 4 * 2 * min(box.height, CELL) * min(box.width, CELL)
-        if group and size + need > tiles:
+        need = record.channels * atlas.k * 4 * 4 * min(box.height, CELL) * min(box.width, CELL)
+        if group and size + need > TILES:
             yield group
             group, size = [], 0
         group.append(record)
@@ -234,14 +215,14 @@ def _groups(atlas: Atlas, records: Sequence[LayerRecord], tiles: float) -> Itera
         yield group
 
 
-def _hits_by_picture(atlas: Atlas, group: Sequence[LayerRecord]) -> dict[int, list[_Chosen]]:
+def _hits_by_picture(atlas: Atlas, group: Sequence[LayerRecord]) -> dict[int, list[ChosenHit]]:
     """All hits of these layers by the picture that holds them, ids ascending."""
-    found: dict[int, list[_Chosen]] = {}
+    found: dict[int, list[ChosenHit]] = {}
     for record in group:
         units = atlas.units(record)
         for channel, rank in np.argwhere(np.asarray(units.picture) >= 0).tolist():
             y, x = units.position[channel, rank].tolist()
-            chosen = _Chosen(record.number, channel, rank, (y, x), float(units.value[channel, rank]))
+            chosen = ChosenHit(record.number, channel, rank, (y, x), float(units.value[channel, rank]))
             found.setdefault(int(units.picture[channel, rank]), []).append(chosen)
     return dict(sorted(found.items()))
 
@@ -250,7 +231,7 @@ def _draw_group(
     atlas: Atlas,
     net: nn.Module,
     group: Sequence[LayerRecord],
-    by_picture: dict[int, list[_Chosen]],
+    by_picture: dict[int, list[ChosenHit]],
     thumbs: set[int],
     gallery: Gallery,
     table: RuleSet,
@@ -260,8 +241,8 @@ def _draw_group(
     for record in group:
         for stale in (atlas.path / drawings_folder(record.slug)).glob("*.details-*"):  # of another way of drawing
             stale.unlink()
-    with _Writer() as writer:
-        sheets = {record.number: _Sheets(atlas, record, gallery.preprocess, writer) for record in group}
+    with Writer(room.sheets) as writer, Waiting(atlas.path) as tiles:
+        sheets = {record.number: Sheets(atlas, record, gallery.preprocess, writer, tiles) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))
         projector = Projector(net, [record.address for record in group], table, room.tensors)
         loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * room.pictures)
@@ -271,12 +252,12 @@ def _draw_group(
                     small = Image.fromarray(picture.shown)
                     small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
                     writer.write(atlas.path / thumb_file(picture.id), photo_webp, small)
-            chosen: dict[int, list[tuple[int, _Chosen]]] = {}
+            chosen: dict[int, list[tuple[int, ChosenHit]]] = {}
             for number, picture in enumerate(batch):
                 for hit in by_picture.get(picture.id, ()):
                     chosen.setdefault(hit.layer, []).append((number, hit))
             if chosen:
-                _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, _device(net))
+                _draw_batch(batch, dict(sorted(chosen.items())), projector, sheets, like_of(net))
             tell(len(batch))
     for record in group:  # every sheet is there
         sheets[record.number].finish()
@@ -284,13 +265,16 @@ def _draw_group(
 
 def _draw_batch(
     batch: Sequence[Loaded],
-    chosen: Mapping[int, Sequence[tuple[int, _Chosen]]],
+    chosen: Mapping[int, Sequence[tuple[int, ChosenHit]]],
     projector: Projector,
-    sheets: Mapping[int, _Sheets],
-    device: torch.device,
+    sheets: Mapping[int, Sheets],
+    like: Tensor,
 ) -> None:
-    """Project hits, by their layer, each with the number of its picture in the batch; hand them to their sheets."""
-    pixels = torch.stack([picture.pixels for picture in batch]).to(device)
+    """Project hits, by their layer, each with the number of its picture in the batch; hand them to their sheets.
+
+    like: of the network's type and device.
+    """
+    pixels = torch.stack([picture.pixels for picture in batch]).to(like)
     layers = {sheets[layer].record.address: layer for layer in chosen}
     hits = {address: _as_tensors(chosen[layer]) for address, layer in layers.items()}
     for sent in projector.project(pixels, hits):
@@ -298,132 +282,14 @@ def _draw_batch(
         rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
         for row, signal, box, value in rows:
             number, hit = chosen[own.record.number][row]
-            refuse_other_value(own.record, hit.channel, hit.position, value, hit.value, own.largest)
+            refuse_other_value(own.record, hit.channel, hit.position, value, hit.value, own.largest, pixels.dtype)
             own.add(hit, batch[number].shown, signal.numpy(), box)
 
 
-def _as_tensors(pairs: Sequence[tuple[int, _Chosen]]) -> Chosen:
+def _as_tensors(pairs: Sequence[tuple[int, ChosenHit]]) -> Chosen:
     numbers = torch.tensor([[number, hit.channel, *hit.position] for number, hit in pairs])
     values = torch.tensor([hit.value for _, hit in pairs])
     return Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)
-
-
-class _Writer:
-    """Makes files in threads of its own, beside the network; leaving it waits for all. The first error is raised."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=WRITERS)
-        self._waiting: deque[Future[None]] = deque()
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._threads.shutdown(cancel_futures=kind is not None)
-        if kind is None:
-            while self._waiting:
-                self._waiting.popleft().result()
-
-    def write(self, path: Path, encode: Callable[[Image.Image], bytes], image: Image.Image) -> None:
-        """Encode and write a picture. Waits where too many others do."""
-        while len(self._waiting) >= WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._threads.submit(lambda: write_file(path, encode(image))))
-
-
-class _Sheets:
-    """Tiles of a layer's units on their way to sheets; a sheet is written as soon as its unit is complete."""
-
-    def __init__(self, atlas: Atlas, record: LayerRecord, preprocess: Preprocess, writer: _Writer) -> None:
-        self.record = record
-        self._writer = writer
-        self._atlas = atlas
-        self._order = preprocess.channels
-        shape = (record.channels, atlas.k, 4)
-        self._boxes = {name: np.full(shape, -1, np.int32) for name in ("field", "reach", "focus")}
-        self._scales = np.zeros(shape[:2], np.float32)
-        self._waiting = (np.asarray(atlas.units(record).picture) >= 0).sum(1)
-        self._tiles: dict[int, dict[str, list[Picture | None]]] = {}
-        view = view_box(record.shown.box((0, 0), atlas.size), *atlas.size)
-        self._cell = cell_size(view.height, view.width)
-        self.largest = float(np.asarray(atlas.units(record).value).max(initial=0.0))
-
-    def add(self, hit: _Chosen, shown: Picture, signal: NDArray[np.float32], box: Box) -> None:
-        """Take a hit's signal, (C, h, w), which lies in `box` of the picture, and cut its tiles."""
-        size = self._atlas.size
-        position = hit.position if self.record.map else ()
-        field, reach = self.record.field.box(position, size), self.record.reach.box(position, size)
-        seen = self.record.shown.box(position, size)
-        view = view_box(seen, *size)
-        inside = _moved(seen, -box.top, -box.left)
-        drawn = signal_to_picture(signal, self._order, inside)
-        focus = focus_box(signal, inside)
-        here = Box(view.top - box.top, view.left - box.left, view.height, view.width)
-        tiles = self._tiles.setdefault(hit.channel, {name: [None] * self._atlas.k for name in _KINDS})
-        tiles["projections"][hit.rank] = self._tile(signal, drawn.picture, here, view)
-        tiles["patches"][hit.rank] = self._patch(shown, view)
-        if focus is None:
-            close_by, close_up = here, view
-        else:
-            self._boxes["focus"][hit.channel, hit.rank] = _moved(focus, box.top, box.left)
-            close_by = square_round(focus, here)
-            close_up = _moved(close_by, box.top, box.left)
-        tiles["focus"][hit.rank] = self._tile(signal, drawn.picture, close_by, close_up)
-        tiles["focus-patches"][hit.rank] = self._patch(shown, close_up)
-        self._boxes["field"][hit.channel, hit.rank] = field
-        self._boxes["reach"][hit.channel, hit.rank] = reach
-        self._scales[hit.channel, hit.rank] = drawn.scale
-        self._waiting[hit.channel] -= 1
-        if not self._waiting[hit.channel]:
-            self._write(hit.channel, self._tiles.pop(hit.channel))
-
-    def finish(self) -> None:
-        """Write the boxes, once every hit was added."""
-        arrays = {**self._boxes, "scale": self._scales}
-        write_file(self._atlas.path / boxes_file(self.record.slug), save(arrays))
-
-    def _tile(self, signal: NDArray[np.float32], drawn: Picture, box: Box, view: Box) -> Picture:
-        """A box of a signal as a tile: of its picture, or, where that is too large, of the signal made smaller.
-
-        view: the same box in the whole picture.
-        """
-        if max(box.height, box.width) <= CELL:
-            tile = crop(drawn, box)
-        else:
-            tile = signal_to_picture(reduced(signal, box), self._order).picture
-        return cleared(tile, view, self._atlas.size)
-
-    def _patch(self, shown: Picture, view: Box) -> Picture:
-        return _reduced(cleared(crop(shown, view), view, self._atlas.size))
-
-    def _write(self, channel: int, tiles: dict[str, list[Picture | None]]) -> None:
-        concentrated = (self._boxes["focus"][channel, :, 2] > 0).any()
-        for kind, encode in _KINDS.items():
-            if concentrated or not kind.startswith("focus"):
-                cell = CELL if kind.startswith("focus") else self._cell
-                image = sheet(tiles[kind], cell, columns_of(self._atlas.k))
-                self._writer.write(self._atlas.path / sheet_file(self.record.slug, channel, kind), encode, image)
-
-
-_KINDS = {
-    "projections": projection_webp,
-    "patches": photo_webp,
-    "focus": projection_webp,
-    "focus-patches": photo_webp,
-}
-
-
-def _moved(box: Box, down: int, right: int) -> Box:
-    return Box(box.top + down, box.left + right, box.height, box.width)
-
-
-def _reduced(tile: Picture) -> Picture:
-    """A tile no larger than its cell, so that thousands can wait in memory."""
-    return tile if max(tile.shape[:2]) <= CELL else np.asarray(fit_tile(tile, CELL))
-
-
-def _device(net: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
 def _teller(report: Report | None, total: int) -> Callable[[int], None]:

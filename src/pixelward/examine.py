@@ -214,7 +214,7 @@ def _projection(
     if not isinstance(found, Projection):
         raise LookupError("one unit of one picture is one projection")
     largest = float(np.asarray(units.value).max(initial=0.0))
-    refuse_other_value(record, channel, position, found.value, float(units.value[at]), largest)
+    refuse_other_value(record, channel, position, found.value, float(units.value[at]), largest, found.signal.dtype)
     return replace(found, preprocess=atlas.preprocess)
 
 

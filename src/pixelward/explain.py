@@ -100,14 +100,14 @@ def _maps(signal: Tensor, axes: Axes | None) -> NDArray[np.floating[Any]]:
 def closer(projection: Projection) -> tuple[Box, bool]:
     """The part of the picture in which comparisons are looked at, and whether that is less than the field."""
     view = view_box(projection.shown, *projection.signal.shape[1:])
-    focus = focus_box(projection.signal.cpu().numpy(), projection.shown)
+    focus = focus_box(projection.signal.float().cpu().numpy(), projection.shown)
     return (view, False) if focus is None else (square_round(focus, view), True)
 
 
 def controls(net: nn.Module, projection: Projection) -> Image.Image:
     """The projection beside what an honest tool must show: how much of it another method, unit or network shows too."""
     order = projection.preprocess.channels
-    shown = projection.signal.cpu().numpy()
+    shown = projection.signal.float().cpu().numpy()
     view, close = closer(projection)
 
     def drawn(signal: NDArray[np.floating[Any]]) -> Picture:

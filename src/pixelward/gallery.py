@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -62,13 +63,20 @@ class Gallery:
 
 
 def refuse_other_value(
-    record: LayerRecord, channel: int, position: tuple[int, ...], now: float, scanned: float, largest: float
+    record: LayerRecord,
+    channel: int,
+    position: tuple[int, ...],
+    now: float,
+    scanned: float,
+    largest: float,
+    dtype: torch.dtype,
 ) -> None:
     """Hold a value to the scan's. A weak one is a small difference of large sums, and rounds as they do.
 
-    largest: the strongest hit of the layer. Raises PixelwardError.
+    largest: the strongest hit of the layer. dtype: of the network, half precision rounds more. Raises PixelwardError.
     """
-    if abs(now - scanned) > AGREE * max(abs(scanned), AGREE * largest):
+    agree = max(AGREE, 8 * torch.finfo(dtype).eps)
+    if abs(now - scanned) > agree * max(abs(scanned), agree * largest):
         raise PixelwardError(
             given=f"{record.address} unit {channel}: {now:.6g} at {position}, in the scan {scanned:.6g}",
             allowed="the pictures and the preprocessing of the scan",

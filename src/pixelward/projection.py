@@ -76,7 +76,7 @@ class Projection:
         """The picture with the field marked, beside the projection, whole and in its field."""
         return beside(
             to_rgb(self.picture.cpu(), self.preprocess),
-            self.signal.cpu().numpy(),
+            self.signal.float().cpu().numpy(),
             self.shown,
             order=self.preprocess.channels,
             title=f"{self.layer}, unit {self.channel}",

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -28,8 +29,9 @@ from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
-from pixelward.core.memory import at_once, left_of, taken
+from pixelward.core.memory import at_once, left_of, taken, taken_by
 from pixelward.core.passage import unwrapped
+from pixelward.core.precision import like_of
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
 from pixelward.data.images import Preprocess, decode, fit, to_tensor
 from pixelward.data.sources import Picture, Source, open_sources
@@ -111,10 +113,14 @@ def scan(
     opened = open_sources(sources, name=name, labels=labels)
     size = (tiles[0], tiles[0]) if tiles else (preprocess.size, preprocess.size)
     channels = len(preprocess.mean)
-    if layers is None:
-        found = _projectable(default_layers(net, size=size, channels=channels), note)
+    survey = partial(default_layers, net) if layers is None else partial(find_layers, net, layers)
+    surveyed = 0  # bytes: a pass with gradients, through all of the network
+    if memory is None:
+        found = survey(size=size, channels=channels)
     else:
-        found = find_layers(net, layers, size=size, channels=channels)
+        found, surveyed = taken_by(lambda: survey(size=size, channels=channels), like_of(net).device)
+    if layers is None:
+        found = _projectable(found, note)
     records = _records(found)
     listing, total = _listing(opened)
     draft = Draft.begin(
@@ -136,14 +142,14 @@ def scan(
         if report:
             report(total, total, 0.0)
         return Atlas.open(atlas)
-    home = _like(net).device
+    home = like_of(net).device
     try:
         if device is not None:
             net.to(device)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
         batch = min(batch, int(draft.state().get(_BATCH, batch)))
         if memory is not None:
-            batch = _fitting(memory, net, found, (channels, *size), k, batch)
+            batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)
         run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
         run.over(_files(opened), preprocess)
         if not run.strongest[0].seen:
@@ -159,9 +165,14 @@ def scan(
     return Atlas.open(atlas)
 
 
-def _fitting(memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[int, ...], k: int, most: int) -> int:
-    """How many pictures of `shape` = (C, H, W) go through the network at once under a bound on memory."""
-    like = _like(net)
+def _fitting(
+    memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[int, ...], k: int, most: int, surveyed: int
+) -> int:
+    """How many pictures of `shape` = (C, H, W) go through the network at once under a bound on memory.
+
+    surveyed: bytes that looking for the layers took, which have to fit too.
+    """
+    like = like_of(net)
     strongest = [Strongest(layer.channels, k, like.device) for layer in layers]
     picture, ids = like.new_zeros(1, *shape), torch.zeros(1, dtype=torch.int64, device=like.device)
 
@@ -175,7 +186,7 @@ def _fitting(memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[
     once()
     waiting = (1 + _AHEAD) * picture.numel() * picture.element_size() if like.device.type == "cpu" else 0
     one = taken(once, like.device) + waiting
-    return at_once(left_of(memory, like.device, max(one, compared), "a picture"), one, most)
+    return at_once(left_of(memory, like.device, max(one, compared, surveyed), "a picture"), one, most)
 
 
 def fingerprint(net: nn.Module) -> str:
@@ -216,7 +227,7 @@ class _Run:
     ) -> None:
         self._net, self._layers, self._draft = net, layers, draft
         self._batch, self._tiles, self._tell = batch, tiles, tell
-        self._like = _like(net)
+        self._like = like_of(net)
         self._may_turn: bool | None = None  # whether pictures may lie as is fastest; found out by the first
         self.strongest = [Strongest(layer.channels, k, self._like.device) for layer in layers]
         self._apart = [
@@ -414,11 +425,6 @@ def _records(layers: Sequence[Layer]) -> list[LayerRecord]:
         )
         for number, layer in enumerate(layers)
     ]
-
-
-def _like(net: nn.Module) -> Tensor:
-    """A tensor of the kind and on the device that the network computes with."""
-    return next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
 
 
 def _photographs(items: Sequence[Prepared]) -> Iterator[slice]:

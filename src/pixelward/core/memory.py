@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pixelward.errors import PixelwardError
 from pixelward.words import amount
+
+T = TypeVar("T")
 
 SHARE = 2 / 3  # of what is left, for tensors: libraries take working memory beside these
 
@@ -48,6 +51,13 @@ def taken(run: Callable[[], object], device: torch.device) -> int:
             now += event.nbytes()
             most = max(most, now)
     return most
+
+
+def taken_by(run: Callable[[], T], device: torch.device) -> tuple[T, int]:
+    """What `run` gives, and what it took; see `taken`."""
+    given: list[T] = []
+    most = taken(lambda: given.append(run()), device)
+    return given[0], most
 
 
 def at_once(left: float, one: int, most: int) -> int:

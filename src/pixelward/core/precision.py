@@ -7,6 +7,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+
+def like_of(net: nn.Module) -> Tensor:
+    """A tensor of the type and on the device that a network computes with."""
+    return next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
 
 
 def has_gpu() -> bool:

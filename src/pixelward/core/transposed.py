@@ -19,6 +19,7 @@ from pixelward.core.plan import MAPS, Geometry, Margins, Step
 # Measured on two processors, for kernels of 3 to 7 and 3 to 512 channels.
 FEW_CHANNELS = 8  # with fewer below, libraries leave most of a transposed convolution's speed unused
 FEW_PLACES = 512  # with fewer above, in all signals, they spend their time on the weights
+NUMBERS = 8_000_000  # of a product at once: it has as many for each place as the kernel has weights
 
 
 def transposed(signal: Tensor, step: Step) -> Tensor:
@@ -30,7 +31,9 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
         down = torch.matmul(signal.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
     if dense and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
-        return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
+        at_once = max(1, NUMBERS // (weight[0].numel() * signal.shape[2] * signal.shape[3]))
+        few = torch.cat([_to_few_channels(some, step) for some in torch.split(signal, at_once)])
+        return with_margins(few, step.margins, MAPS)
     if dense and signal.numel() <= FEW_PLACES * signal.shape[1]:
         return with_margins(_from_few_places(signal, step), step.margins, MAPS)
     cut, left = _cut(step)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from pixelward.atlas import Atlas
 from pixelward.core.layers import Layer, find_layers
+from pixelward.core.precision import like_of
 from pixelward.errors import PixelwardError
 from pixelward.scan import recognised
 from pixelward.web.worker import Worker
@@ -32,7 +32,7 @@ class Studio:
         self.net = net
         self.preprocess = atlas.preprocess
         self.size = atlas.size
-        self._like = next((each for each in net.parameters() if each.is_floating_point()), torch.zeros(()))
+        self._like = like_of(net)
         self._addresses = [record.address for record in atlas.layers]
         self._layers: dict[str, Layer] = {}
         self._worker = worker or Worker()
