@@ -91,9 +91,13 @@ def time_one(gallery: Gallery, modules: Modules, hits: Sequence[Hit]) -> float:
     )
 
 
-def time_several(gallery: Gallery, modules: Modules, hits: Sequence[Hit]) -> float:
-    """Seconds a hit, all of them in one batch."""
-    return _timed(gallery, [hits], lambda pictures, some: _asked(gallery, modules, pictures, some, several))
+def time_several(gallery: Gallery, modules: Modules, hits: Sequence[Hit], layout: torch.memory_format) -> float:
+    """Seconds a hit, all of them in one batch, whose pictures lie as the layout says."""
+
+    def ask(pictures: Tensor, some: Sequence[Hit]) -> None:
+        _asked(gallery, modules, pictures, some, several)
+
+    return _timed(gallery, [hits], ask, layout)
 
 
 def _asked(
@@ -103,9 +107,15 @@ def _asked(
     how(gallery.net, module, pictures, hits[0] if how is one else hits)
 
 
-def _timed(gallery: Gallery, calls: Sequence[Sequence[Hit]], ask: Callable[[Tensor, Sequence[Hit]], None]) -> float:
+def _timed(
+    gallery: Gallery,
+    calls: Sequence[Sequence[Hit]],
+    ask: Callable[[Tensor, Sequence[Hit]], None],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> float:
     preprocess, spent = preprocess_of(gallery.net), []
     for hits in calls:
         pictures = torch.stack([gallery.pictures.tensor(hit.picture, preprocess) for hit in hits])
+        pictures = pictures.contiguous(memory_format=layout)
         spent.append(seconds(lambda pictures=pictures, hits=hits: ask(pictures, hits)) / len(hits))
     return statistics.median(spent)

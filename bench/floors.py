@@ -24,6 +24,7 @@ from pixelward.core import rules
 from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
 from pixelward.core.recorder import Recorder
+from pixelward.core.transposed import transposed
 
 NUMBERS = 40_000_000  # of a tensor that is timed, at most
 
@@ -161,8 +162,19 @@ def rates_of(
     return {shape: rate for shape, rate in rates.items() if rate}
 
 
+def by_phases(weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """The weight, (out, below, h, w), of a transpose as that of an ordinary convolution of stride 1, whose channels are
+    those below at each phase of the stride: (stride * stride * below, out, h', w')."""
+    down, right = stride
+    height, width = weight.shape[2:]
+    whole = F.pad(weight, (0, -width % right, 0, -height % down))
+    phases = [whole[:, :, y::down, x::right].flip(2, 3).transpose(0, 1) for y in range(down) for x in range(right)]
+    return torch.cat(phases)
+
+
 def _rate(work: Work, batch: int) -> float:
-    """Of one shape in a batch, the better of both layouts and, where a stride of 1 allows it, of both directions."""
+    """Of one shape in a batch, the best of both layouts and of all forms: of a transpose the ordinary convolution by
+    the phases of its stride, and what is used here, too."""
     step = work.step
     weight, geometry = step.weight, step.geometry
     assert weight is not None
@@ -178,11 +190,15 @@ def _rate(work: Work, batch: int) -> float:
         ways.append((weight, partial(F.conv2d, **options)))
     else:
         ways.append((weight, partial(F.conv_transpose2d, **options)))
+        ways.append((weight, lambda signal, _: transposed(signal, step)))
         if geometry.stride == (1, 1) and step.groups == 1:
             margin = tuple(d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True))
             ways.append(
                 (weight.flip(2, 3).transpose(0, 1), partial(F.conv2d, padding=margin, dilation=geometry.dilation))
             )
+        elif geometry.dilation == (1, 1) and step.groups == 1:
+            phases = by_phases(weight, geometry.stride)
+            ways.append((phases, partial(F.conv2d, padding=tuple(k - 1 for k in phases.shape[2:]))))
     adds = batch * work.size[0] * work.size[1] * weight.numel()
     with torch.no_grad():
         # Maps and weights lie alike, so that no call has to lay one of them anew.

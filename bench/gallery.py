@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -45,6 +45,13 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
     return _Measured(name, network, gallery, settings, complete, len(every), share).rows(title)
 
 
+class Batch(NamedTuple):
+    """How Captum is asked for several hits at once. turned: network and pictures with their channels last."""
+
+    size: int
+    turned: bool
+
+
 class _Measured:
     def __init__(
         self,
@@ -66,7 +73,9 @@ class _Measured:
         self.modules = Modules(gallery.net, torch.zeros(1, channels, side, side))
         self.agreement = self._agreement()
         self.sample = self._sample()
-        self.best_batch: dict[int, int] = {}
+        self.turned = replace(gallery, net=copy.deepcopy(gallery.net).to(memory_format=torch.channels_last))
+        self.turned_modules = Modules(self.turned.net, torch.zeros(1, channels, side, side))
+        self.best_batch: dict[int, Batch] = {}
 
     # ------------------------------------------------------------ what is timed
 
@@ -102,11 +111,13 @@ class _Measured:
     def _batched(self, number: int) -> dict[int, float]:
         """Seconds a hit by layer, in its best batch."""
         random = Random(self.settings.seed + 2 + number)
-        return {layer: self._one_batch(layer, size, random) for layer, size in self.best_batch.items()}
+        return {layer: self._one_batch(layer, batch, random) for layer, batch in self.best_batch.items()}
 
-    def _one_batch(self, layer: int, size: int, random: Random) -> float:
+    def _one_batch(self, layer: int, batch: Batch, random: Random) -> float:
         some = [hit for hit in self.gallery.hits if hit.layer == layer]
-        return captum_peer.time_several(self.gallery, self.modules, random.choices(some, k=size))
+        gallery, modules = (self.turned, self.turned_modules) if batch.turned else (self.gallery, self.modules)
+        layout = torch.channels_last if batch.turned else torch.contiguous_format
+        return captum_peer.time_several(gallery, modules, random.choices(some, k=batch.size), layout)
 
     def _warm(self) -> None:
         """First calls set kernels up, which many more would share; and they tell Captum's best batches."""
@@ -116,11 +127,12 @@ class _Measured:
                 continue
             captum_peer.time_one(self.gallery, self.modules, self.sample[0][layer][:1])
             if self.complete and len(self.settings.sizes) == 1:
-                self.best_batch[layer] = self.settings.sizes[0]
+                self.best_batch[layer] = Batch(self.settings.sizes[0], turned=True)
             elif self.complete:
                 random = Random(self.settings.seed)
-                spent = {n: min(self._one_batch(layer, n, random) for _ in range(2)) for n in self.settings.sizes}
-                self.best_batch[layer] = min(spent, key=lambda n: spent[n])
+                options = [Batch(size, turned) for size in self.settings.sizes for turned in (False, True)]
+                spent = {each: min(self._one_batch(layer, each, random) for _ in range(3)) for each in options}
+                self.best_batch[layer] = min(spent, key=lambda each: spent[each])
 
     def rows(self, title: str) -> list[Row]:
         chunks = self._chunks()
@@ -164,7 +176,10 @@ class _Measured:
         self, title: str, mine: _Ours, theirs: Sequence[Mapping[int, float]], floor: floors.Floor
     ) -> list[Row]:
         rows = []
-        sizes = ", ".join(f"{self.gallery.layers[layer].address} {size}" for layer, size in self.best_batch.items())
+        sizes = ", ".join(
+            f"{self.gallery.layers[layer].address} {batch.size}{' (channels last)' if batch.turned else ''}"
+            for layer, batch in self.best_batch.items()
+        )
         for part, goal in BATCHED_GOALS.items():
             own = [n for n in self.used if self.gallery.layers[n].address.startswith(part)]
             if not own:
@@ -198,7 +213,7 @@ class _Measured:
         found = []
         pictures = len(self.holding) / sum(self.counts)
         for n in self.used:
-            per_hit = statistics.median(each[n] for each in mine.shared) / self.counts[n]
+            per_hit = mine.per_hit[n] + mine.up * pictures
             least = (floor.down[n] + floor.up * pictures) / floor.rate
             own = floor.own_down[n] + floor.own_up * pictures
             asked = [each[n] for each in theirs if n in each]
@@ -242,7 +257,7 @@ class _Measured:
             "all of these pictures with all their hits, over the rounds"
             if self.complete and not self.settings.short
             else f"{PICTURES * self.settings.batches} of these pictures a round, "
-            + ("all their hits" if self.complete else "of each layer one full batch of their hits at most")
+            + ("all their hits" if self.complete else f"of each layer the first {ours.SOME} of their hits at most")
             + "; the way up extrapolated by pictures, the way down by hits"
         )
         return (
@@ -303,7 +318,8 @@ def rounding(net: nn.Module) -> float:
 class _Ours:
     """Our rounds, extrapolated to the whole gallery.
 
-    totals: seconds of every round. per_hit: of the way down by layer, over all rounds. shared: by round and layer,
+    totals: seconds of every round. up: of the way up of a picture; per_hit: of the
+    way down by layer; both over all rounds. shared: by round and layer,
     seconds with the way up shared equally over all hits.
     """
 
@@ -313,6 +329,7 @@ class _Ours:
             for layer, (seconds, number) in each.layers.items():
                 before = joint.get(layer, (0.0, 0))
                 joint[layer] = before[0] + seconds, before[1] + number
+        self.up = sum(each.forward for each in spent) / sum(each.pictures for each in spent)
         self.per_hit = {layer: seconds / number for layer, (seconds, number) in joint.items()}
         slowest = max(self.per_hit.values())
         used = [layer for layer, count in enumerate(counts) if count]

@@ -17,12 +17,17 @@ on it stretches both sides.
 
 WHAT = """## What is measured
 
-- **Gallery.** The strongest hits of every unit of every convolutional layer go down to the pixels, the way up included.
-  Pixelward runs each picture through the network once, as far as something has to be recorded of it (the activations
-  are known from the scan), and sends all hits that chose it down together, each in the window that it can reach, in
-  the batches that `pixelward draw` uses; reading pictures, tiles and sheets are left out on both sides. Captum's
-  `NeuronDeconvolution` is called as its users do (one unit, one picture a call) on random hits of every layer, and for
-  ZFNet also in batches of several sizes, of which the best counts.
+- **Gallery.** The strongest hits of every unit of every convolutional layer go down to the pixels, the way up
+  included. Pixelward runs each picture through the network once, as far as something has to be recorded of it (the
+  activations are known from the scan), and sends all hits that chose it down together, each in the window that it can
+  reach, in the batches of `pixelward draw`'s projector; reading pictures, tiles and sheets are left out on both
+  sides. Of the deep networks a few hits a layer and batch of pictures stand for all, and all layers go at once, where
+  `draw` takes a group of layers after the other, each of which runs its pictures again. Captum's
+  `NeuronDeconvolution` is called as its users do (one unit, one picture a call) on random hits of every layer, and
+  for ZFNet also in batches of several sizes, with channels first and last, of which the best counts. Response norms,
+  which the deconvnet passes by, Captum differentiates: of ZFNet's and GoogLeNet's ratio a part is that. Weights are
+  random but for GoogLeNet's, so that hits lie in fewer pictures than those of a trained network would, and more of
+  them share one way up.
 - **Pass.** A scan, from the files to the finished atlas, beside the bare forward pass of the same network over the same
   pictures, decoded ahead by the same loader; and beside zennit-crp's search on the same network, layers and pictures,
   which also runs backwards, for relevance, and decodes between its batches. The bare pass is as users write it, its
@@ -30,15 +35,15 @@ WHAT = """## What is measured
   network gives the same, at which the same convolutions are faster: so it can take less time than that bare pass.
   Like for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone.
-  A drawing holds the tiles of the layers that it draws together until their sheets are complete: more of them with
-  more units, layers and hits, up to a limit of its own (1.5 GB) or a share of `--memory`; with more pictures no more.
+  Tiles of a drawing wait for their sheets on the disk; what still grows are the sheets themselves (of k = 100 ten by
+  ten tiles), the batches of hits, which are full only where there are enough, and the windows of a deeper layer.
 - **Reading.** One unit's hits, from a folder that was not opened before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
   pool, gate or norm; for every hit the convolutions of its dense cone, in windows no larger than the maps, the first a
-  slice of the weights), divided by the best rate that torch's own convolutions, forward and transposed, with channels
-  first and last, in several batch sizes, reached in the same run: once for any shape of that network, once for each
-  shape (the most expensive of each way; the others at the best of all), since small maps and few channels go at a
-  fraction of the best rate. Matrix products, which some steps use instead, may beat both. The share of the floor is the
+  slice of the weights), divided by the best rate reached in the same run, by torch's own convolutions, forward,
+  transposed and by the phases of the stride, with channels first and last, in several batch sizes, or by the form that
+  is used here: once for any shape of that network, once for each shape (the most expensive of each way; the others at
+  the best of all), since small maps and few channels go at a fraction of the best rate. The share of the floor is the
   floor's time over ours: at 100 % nothing but these multiply-adds is left, no unpooling, rectifying or adding. The
   ratio at a floor is the one that nothing but these multiply-adds would reach, and so the most that any dense way
   could at such rates. Zeros after unpooling are counted, so a way that leaves them out may exceed 100 %.
@@ -214,7 +219,7 @@ def time_row(row: Result) -> list[object]:
     return [
         f"`{row['name']}`",
         ", ".join(f"{who} {seconds(spent)}" for who, spent in row["seconds"].items()) or "-",
-        f"{how['date']}, {how['mode']}",
+        ", ".join([how["date"], how["mode"], *(f"{name} {n}" for name, n in how.get("changed", {}).items())]),
         ", ".join(f"{load:g}" for load in how["load"]),
     ]
 

@@ -34,7 +34,7 @@ WARM = 4  # pictures
 # By contestant: what its row's name ends with, what a reader is told, and the goal.
 AGAINST: dict[str, tuple[str, str, float | None]] = {
     "bare": ("", "the bare forward pass, same loader", GOAL),
-    "channels last": ("-last", "the same, network and batches in channels_last", None),
+    "channels last": ("-last", "the same, network and batches in channels_last", GOAL),
     "stopped": ("-stopped", "the bare forward pass, stopped after the last layer scanned", None),
 }
 

@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = replace(SHORT if given.short else FULL, **changed)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name in chosen:
-            measured = run(name, settings, Path(folder))
+            measured = run(name, settings, Path(folder), changed)
             store(given.results, name, measured)
     from bench.page import page
 
@@ -76,8 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(name: str, settings: Settings, folder: Path) -> list[dict[str, Any]]:
-    """One measure's rows as they stand in the results, with when and on what they were measured."""
+def run(name: str, settings: Settings, folder: Path, changed: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+    """One measure's rows as they stand in the results, with when and on what they were measured.
+
+    changed: what of the settings is not the mode's.
+    """
     before, started = load(), time.monotonic()
     busy = f", while the load is {before:g}: other work makes this worthless" if before > BUSY else ""
     print(f"{name} ...{busy}", flush=True)
@@ -85,6 +88,7 @@ def run(name: str, settings: Settings, folder: Path) -> list[dict[str, Any]]:
     how = {
         "measure": name,
         "mode": "short" if settings.short else "full",
+        "changed": dict(changed or {}),
         "date": now(),
         "load": [before, load()],
         "took": round(time.monotonic() - started, 1),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
@@ -326,3 +327,15 @@ def test_the_table_in_the_documentation_is_the_one_of_the_results():
     page, kept = explorer.PAGE.read_text("utf-8"), json.loads(explorer.RESULTS.read_text("utf-8"))
     assert page.count(explorer.BEGIN) == page.count(explorer.END) == 1
     assert explorer.written(page, kept) == page
+
+
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (3, 2)])
+@pytest.mark.parametrize("kernel", [(3, 3), (7, 5), (2, 4)])
+def test_a_transpose_by_the_phases_of_its_stride_has_the_numbers_of_the_transpose(stride, kernel):
+    torch.manual_seed(0)
+    signal, weight = torch.randn(2, 4, 5, 6, dtype=torch.float64), torch.randn(4, 3, *kernel, dtype=torch.float64)
+    phases = floors.by_phases(weight, stride)
+    found = F.conv2d(signal, phases, padding=tuple(k - 1 for k in phases.shape[2:]))
+    found = found.view(2, *stride, 3, *found.shape[2:]).permute(0, 3, 4, 1, 5, 2).flatten(4).flatten(2, 3)
+    expected = F.conv_transpose2d(signal, weight, stride=stride)
+    torch.testing.assert_close(found[:, :, : expected.shape[2], : expected.shape[3]], expected)
