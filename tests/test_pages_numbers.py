@@ -41,8 +41,22 @@ def test_correlations_have_a_sign_where_they_have_one(value: float, text: str):
 
 
 def test_long_names_may_break_and_stay_escaped():
-    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.<wbr>5."
+    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.5."
     assert Tags(str(pages.breakable("a.b_c/<i>.x & 0.5."))).words == "a.b_c/<i>.x & 0.5."
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("r 0.908, fine 1.00e-05; 1,234.5 (0.1)", "r 0.908, fine 1.00e-05; 1,234.5 (0.1)"),
+        ("-0.25 of layer1.0.conv2", "-0.25 of layer1.|0.|conv2"),
+        ("0.1.conv", "0.|1.|conv"),
+        ("features.10.2", "features.|10.|2"),
+        ("v1.5", "v1.|5"),
+    ],
+)
+def test_numbers_stay_whole_where_names_may_break(text: str, broken: str):
+    assert str(pages.breakable(text)) == broken.replace("|", "<wbr>")
 
 
 def test_entropy_is_none_without_labels_and_nothing_where_all_are_alike():
