@@ -81,6 +81,11 @@ def test_ticks_stand_at_powers_of_two():
     assert [(tick.x, tick.text) for tick in pages.ticks(histogram)] == [(0.0, "0.5"), (256.0, "1"), (512.0, "2")]
 
 
+def test_frames_over_a_picture_never_add_up_to_more_than_a_few():
+    assert pages.faintness(1) == pages.faintness(5) == 0.7
+    assert all(0 < count * pages.faintness(count) <= 6 for count in (10, 100, 5000))
+
+
 def test_surroundings_show_how_far_fields_leave_the_picture_up_to_a_quarter(every: dict[str, content.Page]):
     page = every["index.html"]
     assert isinstance(page, content.IndexPage)

@@ -188,6 +188,11 @@ def gallery_columns(count: int) -> int:
     return -(-count // max(-(-count // 9), 1))
 
 
+def faintness(count: int) -> float:
+    """How opaque each of so many frames over one picture is: where many cross, the picture is still seen."""
+    return min(0.7, 6 / max(count, 1))
+
+
 def whole(size: tuple[int, int]) -> Box:
     """A picture of (height, width) as a box."""
     return Box(0, 0, *size)
@@ -253,6 +258,6 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"number": number, "bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
     environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
-    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
+    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns, "faintness": faintness}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment
