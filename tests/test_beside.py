@@ -23,9 +23,10 @@ from pixelward.errors import PixelwardError
 from pixelward.likeness import MOST, Pairing
 from pixelward.web import links, pages
 from pixelward.web import site as web_site
-from pixelward.web.beside import compare_layer_page, compare_page, told_apart
+from pixelward.web.beside import compare_layer_page, compare_page
 from pixelward.web.export import MARKER, export
 from pixelward.web.serve import app
+from pixelward.web.standing import told_apart
 from tags import Tags
 
 # The first two layers are the same ones in both; the third has other units, the last another name.
@@ -152,7 +153,7 @@ def test_units_of_one_number_stand_side_by_side_in_the_same_layer(pairing: Pairi
     page = compare_layer_page(pairing, record)
     mine, theirs = pictures_of(pairing.this), pictures_of(pairing.other)
     assert [unit.unit.channel for unit in page.units] == [1, 2, 3, 4, 5]
-    assert page.dead == 1
+    assert [unit.channel for unit in page.dead] == [0]
     for unit in page.units:
         assert unit.beside is not None
         assert unit.beside.unit.channel == unit.unit.channel
@@ -256,7 +257,9 @@ def test_the_site_of_the_other_atlas_is_its_own_export_with_ways_back(other: Atl
         here, there = ((folder / name).read_bytes() for folder in (site / "beside", alone))
         if name.suffix == ".json":
             own = json.loads(here)
-            assert own.pop("compare") == "../compare/index.html"
+            compare = own.pop("compare")
+            assert (compare["name"], compare["other"]) == ("epoch-30", "epoch-3")
+            assert compare["page"].startswith("../compare/")
             assert own == {key: value for key, value in json.loads(there).items() if key != "compare"}
         elif name.suffix == ".html":
             back = urljoin(f"http://site/beside/{name}", links.relative(str(name), "../compare/index.html"))
@@ -268,17 +271,103 @@ def test_the_site_of_the_other_atlas_is_its_own_export_with_ways_back(other: Atl
     assert led == sum(name.suffix == ".html" for name in names)
 
 
-def test_a_unit_leads_to_its_place_in_the_comparison(this: Atlas, site: Path, found: dict[str, Tags]):
-    for record in this.layers:
-        alive = {channel for channel in range(record.channels) if this[record.address][channel].hits}
-        assert alive
-        for channel in range(record.channels):
-            page = links.unit(record.slug, channel)
+@pytest.mark.parametrize("inner", [False, True])
+def test_layers_and_units_of_both_lead_to_their_own_place_in_the_comparison_where_there_is_one(
+    this: Atlas, other: Atlas, site: Path, found: dict[str, Tags], inner: bool
+):
+    """The first two layers of the other atlas are layers of this one too; its others are not."""
+    root, atlas = (links.BESIDE, other) if inner else ("", this)
+    for record in atlas.layers:
+        own = not inner or record.number < 2
+        for channel in (None, *range(record.channels)):
+            page = root + (links.layer(record.slug) if channel is None else links.unit(record.slug, channel))
             told = json.loads((site / links.twin(page)).read_text("utf-8"))["compare"]
-            address, place = urldefrag(told)
-            assert (address, place) == (links.compare_layer(record.slug), f"u{channel}" if channel in alive else "")
-            assert links.relative(page, told) in {each.get("href") for _, each in found[page].tags}
-            assert not place or place in {each.get("id") for _, each in found[address].tags}
+            assert told["own"] == own
+            address, place = urldefrag(told["page"])
+            led = urljoin(f"http://site/{root}", address).removeprefix("http://site/")
+            assert led == (links.compare_layer(this.layers[record.number].slug) if own else links.compare())
+            assert place == (f"u{channel}" if own and channel is not None else "")
+            href = links.relative(page.removeprefix(root), told["page"])
+            assert found[page].tags.count(("a", {"href": href})) == 1 + (inner and not own)  # the crumb
+            assert not place or place in {each.get("id") for _, each in found[led].tags}
+            words = " ".join(found[page].words.split())
+            name, beside = ("epoch-30", "epoch-3") if inner else ("epoch-3", "epoch-30")
+            assert (f"beside {beside}, all layers" in words) == (not own)
+            assert f"{name} beside {beside}" in words if not own else f"beside {beside}" in words
+
+
+def test_every_page_says_which_of_the_two_atlases_it_is_of(site: Path, found: dict[str, Tags]):
+    for page in found:
+        text = (site / page).read_text("utf-8")
+        title = re.search(r"<title>([^<]+)</title>", text)
+        crumbs = re.search(r'<ol class="crumbs">(.*?)</ol>', text, re.DOTALL)
+        assert title
+        assert crumbs
+        if page.startswith("compare/"):
+            assert "epoch-3 beside epoch-30" in title[1]
+            assert "zfnet64, epoch-3</a>" in crumbs[1]
+            continue
+        name = "epoch-30" if page.startswith(links.BESIDE) else "epoch-3"
+        assert re.search(rf"zfnet64, {name}($|:)", title[1]), page
+        assert re.search(rf">zfnet64, {name}<", crumbs[1]), page
+        if page.endswith(links.INDEX) and page.removeprefix(links.BESIDE) == links.INDEX:
+            assert f"<h1>zfnet64, {name}</h1>" in text
+
+
+def test_a_unit_that_is_alive_in_one_atlas_only_is_seen_in_both_and_one_dead_in_both_is_named(tmp_path: Path):
+    specs = [SPECS[0]._replace(dead=1), SPECS[0]._replace(dead=2)]  # unit 0; units 0 and 5
+    for mine, theirs in (specs, specs[::-1]):
+        one, two = (fake_atlas(tmp_path / f"{n}-{mine.dead}", [spec]) for n, spec in enumerate((mine, theirs)))
+        pairing = Pairing(one, two)
+        page = compare_layer_page(pairing, one.layers[0])
+        assert [unit.unit.channel for unit in page.units] == [1, 2, 3, 4, 5]
+        (last,) = (unit for unit in page.units if unit.unit.channel == 5)
+        assert last.beside is not None
+        assert (last.beside.unit.channel, last.beside.shared) == (5, 0)
+        assert [bool(last.unit.pictures), bool(last.beside.unit.pictures)] == [mine.dead == 1, theirs.dead == 1]
+        tags = Tags(pages.html(page))
+        assert tags.words.count("Dead in this collection.") == 1
+        assert "1 unit is dead in both atlases and left out" in " ".join(tags.words.split())
+        (dead,) = (each for each in tags.of("a") if each.get("id") == "u0")
+        assert urljoin(f"http://site/{page.path}", dead["href"]) == f"http://site/{links.unit(one.layers[0].slug, 0)}"
+        alive = [unit.unit.channel for unit in page.units if unit.unit.pictures]
+        assert page.compared.beside == pytest.approx(pairing.layer(one.layers[0]).beside.share[alive].mean())
+
+
+def test_of_a_layer_that_the_other_atlas_lacks_the_dead_are_named(tmp_path: Path):
+    one = fake_atlas(tmp_path / "one", [SPECS[0]], drawn=False)
+    two = fake_atlas(tmp_path / "two", [SPECS[0]._replace(address="new")], drawn=False)
+    page = compare_layer_page(Pairing(one, two), one.layers[0])
+    assert [unit.channel for unit in page.dead] == [0]
+    assert "1 unit is dead and left out" in " ".join(Tags(pages.html(page)).words.split())
+
+
+def test_layers_beside_are_named(pairing: Pairing, found: dict[str, Tags]):
+    layers = pairing.this.layers
+    for before, record, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
+        turns = {each["rel"]: each["href"] for each in found[links.compare_layer(record.slug)].of("a") if "rel" in each}
+        expected = {"prev": before, "next": after}
+        assert turns == {rel: f"../{there.slug}/index.html" for rel, there in expected.items() if there}
+        words = found[links.compare_layer(record.slug)].words
+        assert before is None or f"←\xa0{before.address}" in words
+        assert after is None or f"{after.address}\xa0→" in words
+
+
+def test_pages_of_the_other_atlas_follow_changes_of_this_one(this: Atlas, other: Atlas, tmp_path: Path):
+    copy = shutil.copytree(this.path, tmp_path / "epoch-3")
+    here = TestClient(app(copy, beside=other.path), base_url="http://127.0.0.1")
+    address = f"/beside/{links.twin(links.unit(other.layers[0].slug, 3))}"
+    row = "../compare/000-conv1-relu/index.html#u3"
+    assert here.get(address).json()["compare"] == {"name": "epoch-30", "other": "epoch-3", "page": row, "own": True}
+    shutil.rmtree(copy)
+    gone = here.get(address).json()["compare"]
+    assert gone == {"name": "epoch-30", "other": "epoch-3", "page": "../compare/index.html", "own": False}
+    fake_atlas(copy, [SPECS[1], SPECS[0]])
+    assert here.get(address).json()["compare"]["page"] == "../compare/001-conv1-relu/index.html#u3"
+    fake_atlas(copy.with_name("wider"), [SPECS[0]._replace(channels=9)])
+    shutil.rmtree(copy)
+    copy.with_name("wider").rename(copy)
+    assert here.get(address).json()["compare"] == gone
 
 
 def test_every_link_resolves_and_every_page_is_reached(site: Path, found: dict[str, Tags]):
@@ -386,7 +475,7 @@ def test_pictures_of_both_are_named_once_and_every_tile_has_its_own(pairing: Pai
 
 
 def test_readers_at_the_same_time_compare_once(this: Atlas, other: Atlas, monkeypatch: pytest.MonkeyPatch):
-    edition = web_site._Edition(None, this, web_site.Site(other.path), None, links.THIS)
+    edition = web_site._Edition(None, this, web_site.Site(other.path), None, None)
     begun, made, both = threading.Event(), [], threading.Barrier(2)
 
     def compare(*atlases: Atlas) -> Pairing:

@@ -1,6 +1,7 @@
 """What each page says is what is in the atlas: the first one, those of layers, units and pictures."""
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -317,3 +318,26 @@ def test_a_picture_page_is_the_atlas_read_backwards(atlas: Atlas, every: dict[st
         told = [(layer.number, each.channel, each.hit.rank) for layer, hits in page.layers for each in hits]
         assert sorted(told) == atlas.hits_of_picture(id)
         assert pages.html(page).count('<rect id="f') == len(told)
+
+
+def test_every_tile_of_a_photograph_has_a_title_and_a_heading_of_its_own(atlas: Atlas, every: dict[str, content.Page]):
+    found = [every[links.picture(id)] for id in atlas.hit_pictures()]
+    texts = [pages.html(page) for page in found]
+    for mark in ("title", "h1"):
+        named = [re.search(f"<{mark}>(.*?)</{mark}>", text) for text in texts]
+        assert len({each and each[1] for each in named}) == len(found) > len({page.name for page in found})
+
+
+def test_on_the_page_of_a_picture_every_unit_has_its_number_and_link_and_a_sheet_that_waits(
+    atlas: Atlas, every: dict[str, content.Page], parsed: dict[str, Tags]
+):
+    for id in atlas.hit_pictures():
+        page, tags = every[links.picture(id)], parsed[links.picture(id)]
+        hits = [hit for _, hits in page.layers for hit in hits]
+        waiting = [each["src"] for each in tags.of("img") if each["loading"] == "lazy"]
+        assert waiting == [links.relative(page.path, hit.projections.path) for hit in hits if hit.projections]
+        assert [each["href"] for each in tags.of("image")] == [f"{id}.webp"]
+        words = " ".join(tags.words.split())
+        for hit in hits:
+            assert f"unit {hit.channel}no. {hit.hit.rank + 1}{pages.number(hit.hit.value)}" in words
+            assert f"{links.relative(page.path, hit.page)}#h{hit.hit.rank + 1}" in {a.get("href") for a in tags.of("a")}

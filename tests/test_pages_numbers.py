@@ -41,8 +41,22 @@ def test_correlations_have_a_sign_where_they_have_one(value: float, text: str):
 
 
 def test_long_names_may_break_and_stay_escaped():
-    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.<wbr>5."
+    assert str(pages.breakable("a.b_c/<i>.x & 0.5.")) == "a.<wbr>b_<wbr>c/&lt;i&gt;.<wbr>x &amp; 0.5."
     assert Tags(str(pages.breakable("a.b_c/<i>.x & 0.5."))).words == "a.b_c/<i>.x & 0.5."
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("r 0.908, fine 1.00e-05; 1,234.5 (0.1)", "r 0.908, fine 1.00e-05; 1,234.5 (0.1)"),
+        ("-0.25 of layer1.0.conv2", "-0.25 of layer1.|0.|conv2"),
+        ("0.1.conv", "0.|1.|conv"),
+        ("features.10.2", "features.|10.|2"),
+        ("v1.5", "v1.|5"),
+    ],
+)
+def test_numbers_stay_whole_where_names_may_break(text: str, broken: str):
+    assert str(pages.breakable(text)) == broken.replace("|", "<wbr>")
 
 
 def test_entropy_is_none_without_labels_and_nothing_where_all_are_alike():
@@ -65,6 +79,11 @@ def test_ticks_stand_at_powers_of_two():
     edges = [2.0 ** (n / 2) for n in range(-2, 4)]
     histogram = content.Histogram(tuple(edges[:-1]), tuple(edges[1:]), (1, 1, 1, 1, 1))
     assert [(tick.x, tick.text) for tick in pages.ticks(histogram)] == [(0.0, "0.5"), (256.0, "1"), (512.0, "2")]
+
+
+def test_frames_over_a_picture_never_add_up_to_more_than_a_few():
+    assert pages.faintness(1) == pages.faintness(5) == 0.7
+    assert all(0 < count * pages.faintness(count) <= 6 for count in (10, 100, 5000))
 
 
 def test_surroundings_show_how_far_fields_leave_the_picture_up_to_a_quarter(every: dict[str, content.Page]):

@@ -52,8 +52,9 @@ def test_links_and_keys_lead_through_the_comparison_to_the_units_of_both(browser
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     watched = Watched(page, pair.as_uri())
+    two = Atlas.open(pair.parent / "two")
     page.goto(f"{pair.as_uri()}/index.html")
-    page.get_by_role("link", name="the other atlas, layer by layer").click()
+    page.get_by_role("link", name="two, layer by layer").click()
     page.get_by_role("link", name="conv1:relu").first.click()
     assert page.url.endswith(PAGES[1])
     images = page.locator("#u5 img")
@@ -63,20 +64,26 @@ def test_links_and_keys_lead_through_the_comparison_to_the_units_of_both(browser
         image.evaluate("image => image.decode()")
     page.locator("#u5 > div:nth-child(2) h3 a").click()
     assert page.url.endswith(f"beside/{links.unit('000-conv1-relu', 5)}")
+    assert page.title() == "Unit 5 of conv1:relu, zfnet64, two"
     page.get_by_role("link", name="two atlases").click()
     assert page.url.endswith(links.compare())
+    page.go_back()
+    page.get_by_role("link", name="beside one").click()
+    assert page.url.endswith(PAGES[1] + "#u5")
+    page.goto(f"{pair.as_uri()}/beside/{links.unit(two.layers[2].slug, 2)}")
+    page.get_by_role("link", name="two beside one, all layers").click()
+    assert page.url.endswith(links.compare())
     page.goto(f"{pair.as_uri()}/{links.unit('000-conv1-relu', 5)}")
-    page.get_by_role("link", name="beside the other atlas").click()
+    page.get_by_role("link", name="beside two").click()
     assert page.url.endswith(PAGES[1] + "#u5")
     assert page.locator("#u5 h2").first.is_visible()
-    two = Atlas.open(pair.parent / "two")
     shown = [two.picture(hit.picture) for hit in two["conv1:relu"][5].hits]
     page.locator("#u5 > div:nth-child(2) .of.patches").hover(force=True)
     patches = page.locator("#u5 > div:nth-child(2) .cells.patches a")
     assert [each.get_attribute("title") for each in patches.all()] == [f"{row.title} → to the picture" for row in shown]
     patches.nth(1).click()
     assert page.url.endswith(f"beside/{links.picture(shown[1].id)}")
-    assert page.locator("h1").inner_text() == shown[1].name
+    assert page.locator("h1").inner_text() == shown[1].title
     page.go_back()
     page.locator("#u5 > div:nth-child(1) .of.projections").hover(force=True)
     page.locator("#u5 > div:nth-child(1) .cells.projections a").nth(2).click()
@@ -85,6 +92,33 @@ def test_links_and_keys_lead_through_the_comparison_to_the_units_of_both(browser
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/compare/001-block-relu-2/index.html")
     assert watched.wrong == []
+    context.close()
+
+
+def test_on_a_phone_every_pair_says_whose_it_is(browser: Any, pair: Path):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{pair.as_uri()}/{PAGES[1]}")
+    assert page.locator("#u5 .whose").all_inner_texts() == ["one", "two", "most alike"]
+    assert all(each.is_visible() for each in page.locator("#u5 .whose").all())
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert not any(each.is_visible() for each in page.locator("#u5 .whose").all())
+    context.close()
+
+
+def test_a_dead_unit_leads_to_where_the_comparison_names_it(browser: Any, pair: Path):
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    two = Atlas.open(pair.parent / "two")["conv1:relu"]
+    one = Atlas.open(pair.parent / "one")["conv1:relu"]
+    dead = [channel for channel in range(40) if not one[channel].hits]
+    assert {bool(two[channel].hits) for channel in dead} == {False, True}
+    for channel in dead:
+        page.goto(f"{pair.as_uri()}/{links.unit('000-conv1-relu', channel)}")
+        page.get_by_role("link", name="beside two").click()
+        assert page.url.endswith(f"{PAGES[1]}#u{channel}")
+        page.locator(f"#u{channel}").wait_for()
+        assert page.locator(f"li#u{channel}").count() == bool(two[channel].hits)
     context.close()
 
 

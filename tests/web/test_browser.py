@@ -49,7 +49,7 @@ def test_links_lead_from_the_network_to_a_picture_and_back(page: Any, atlas: Atl
     page.locator("#h1 .tiles a").click()
     hit = atlas["conv1:relu"][5].hits[0]
     assert page.url.endswith(links.picture(hit.picture))
-    assert page.locator("h1").inner_text() == hit.name
+    assert page.locator("h1").inner_text() == atlas.picture(hit.picture).title
     page.locator('.among a[href$="000-conv1-relu/5.html#h1"]').click()
     assert page.url.endswith(UNIT.format(5) + "#h1")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.likeness import Alike, Pairing
@@ -18,11 +18,14 @@ from pixelward.web.entries import (
     CompareLayerPage,
     ComparePage,
     LayerEntry,
+    LayerLink,
     Match,
     Sheet,
     Side,
+    UnitLink,
     UnitTile,
 )
+from pixelward.web.standing import told_apart
 
 TILES = "A picture is the same in both where its file is, byte for byte, and its tile."
 FILES = "A picture is the same in both where its file is, byte for byte."
@@ -53,17 +56,17 @@ def compare_layer_page(pairing: Pairing, record: LayerRecord) -> CompareLayerPag
     """The units of a layer beside those of its partner."""
     likeness = pairing.layer(record)
     this, other = _sides(pairing)
-    alive = np.flatnonzero(pairing.this.units(record).picture[:, 0] >= 0).tolist()
-    own = _tiles(pairing.this, record, alive)
-    theirs = _tiles_of_other(pairing, [likeness.beside.unit[alive], likeness.nearest.unit[alive]])
+    awake = _alive(pairing.this, record)
+    if likeness.aligned:  # what died between two epochs, or woke up, is seen beside what it was or became
+        awake = awake | _alive(pairing.other, likeness.partner)
+    shown, dead = np.flatnonzero(awake).tolist(), np.flatnonzero(~awake).tolist()
+    own = _tiles(pairing.this, record, shown)
+    theirs = _tiles_of_other(pairing, [likeness.beside.unit[shown], likeness.nearest.unit[shown]])
     units = []
-    for channel in alive:
+    for channel in shown:
         beside, nearest = (_matches(each, channel, theirs) for each in (likeness.beside, likeness.nearest))
         units.append(ComparedUnit(own[channel], beside[0] if beside else None, nearest))
-    before, after = (
-        links.compare_layer(pairing.this.layers[at].slug) if 0 <= at < len(pairing.this.layers) else None
-        for at in (record.number - 1, record.number + 1)
-    )
+    before, after = (_layer_link(pairing.this, at) for at in (record.number - 1, record.number + 1))
     return CompareLayerPage(
         path=links.compare_layer(record.slug),
         network=pairing.this.network["model"],
@@ -71,7 +74,7 @@ def compare_layer_page(pairing: Pairing, record: LayerRecord) -> CompareLayerPag
         other=other,
         compared=_compared(pairing, record),
         chance=pairing.chance,
-        dead=record.channels - len(alive),
+        dead=tuple(UnitLink(record.address, channel, links.unit(record.slug, channel)) for channel in dead),
         units=tuple(units),
         pictures=_names(pairing.this, own.values()),
         pictures_of_other=_names(pairing.other, theirs.values()),
@@ -86,17 +89,6 @@ def _sides(pairing: Pairing) -> tuple[Side, Side]:
         _side(pairing.this, first, links.INDEX),
         _side(pairing.other, second, links.beside(links.INDEX)),
     )
-
-
-def told_apart(first: Path, second: Path) -> tuple[str, str]:
-    """Two folders by the ends of their paths, as short as tells them apart; one folder, twice, by its place."""
-    if first == second:
-        return "first", "second"
-    length = 1
-    while first.parts[-length:] == second.parts[-length:]:
-        length += 1
-    one, other = ("/".join(path.parts[-length:]).replace("//", "/") for path in (first, second))
-    return one, other
 
 
 def _side(atlas: Atlas, name: str, page: str) -> Side:
@@ -114,7 +106,7 @@ def _side(atlas: Atlas, name: str, page: str) -> Side:
 
 def _compared(pairing: Pairing, record: LayerRecord) -> ComparedLayer:
     likeness = pairing.layer(record)
-    alive = pairing.this.units(record).picture[:, 0] >= 0
+    alive = _alive(pairing.this, record)
     return ComparedLayer(
         layer=gather.layer_entry(pairing.this, record),
         partner=_moved(gather.layer_entry(pairing.other, likeness.partner)),
@@ -123,6 +115,19 @@ def _compared(pairing: Pairing, record: LayerRecord) -> ComparedLayer:
         nearest=_mean(likeness.nearest.share[alive, 0]),
         page=links.compare_layer(record.slug),
     )
+
+
+def _alive(atlas: Atlas, record: LayerRecord) -> NDArray[np.bool_]:
+    """Which units of a layer have a hit, (C,)."""
+    alive: NDArray[np.bool_] = atlas.units(record).picture[:, 0] >= 0
+    return alive
+
+
+def _layer_link(atlas: Atlas, number: int) -> LayerLink | None:
+    if not 0 <= number < len(atlas.layers):
+        return None
+    record = atlas.layers[number]
+    return LayerLink(record.address, links.compare_layer(record.slug))
 
 
 def _mean(shares: np.ndarray) -> float:

@@ -27,7 +27,7 @@ from pixelward.web.entries import (
     UnitEntry,
     UnitPage,
 )
-from pixelward.web.links import Side
+from pixelward.web.standing import Standing
 
 if TYPE_CHECKING:
     from pixelward.core.findings import Operation
@@ -54,10 +54,10 @@ __all__ = [
 ]
 
 
-def index_page(atlas: Atlas, credits: Sequence[str] = (), *, side: Side | None = None) -> IndexPage:
+def index_page(atlas: Atlas, credits: Sequence[str] = (), *, standing: Standing | None = None) -> IndexPage:
     """The first page.
 
-    credits: lines that name whose pictures these are. side: which of two atlases this is, where they are compared.
+    credits: lines that name whose pictures these are. standing: how the atlas is compared with another, if it is.
     """
     entries, examples = [], []
     for record in atlas.layers:
@@ -84,12 +84,12 @@ def index_page(atlas: Atlas, credits: Sequence[str] = (), *, side: Side | None =
         layers=tuple(entries),
         examples=tuple(examples),
         operations=None if operations is None else tuple(_crossing(each) for each in operations),
-        compare=links.compared(side),
+        compare=None if standing is None else standing.of_all,
     )
 
 
-def layer_page(atlas: Atlas, record: LayerRecord, *, side: Side | None = None) -> LayerPage:
-    """The page of a layer. side: which of two atlases this is, where they are compared."""
+def layer_page(atlas: Atlas, record: LayerRecord, *, standing: Standing | None = None) -> LayerPage:
+    """The page of a layer. standing: as of the first page."""
     every = gather.unit_entries(atlas, record, range(record.channels))
     before, after = (
         gather.layer_entry(atlas, atlas.layers[at]) if 0 <= at < len(atlas.layers) else None
@@ -106,12 +106,12 @@ def layer_page(atlas: Atlas, record: LayerRecord, *, side: Side | None = None) -
         labels=tuple(sorted(labels, key=lambda each: each.label)),
         units=tuple(unit for unit in every if unit.hits),
         dead=tuple(unit for unit in every if not unit.hits),
-        compare=links.compared(side, record.slug),
+        compare=None if standing is None else standing.of(record),
     )
 
 
-def unit_page(atlas: Atlas, record: LayerRecord, channel: int, *, side: Side | None = None) -> UnitPage:
-    """The page of a unit. channel: 0 to record.channels - 1. side: as of a layer."""
+def unit_page(atlas: Atlas, record: LayerRecord, channel: int, *, standing: Standing | None = None) -> UnitPage:
+    """The page of a unit. channel: 0 to record.channels - 1. standing: as of the first page."""
     (unit,) = gather.unit_entries(atlas, record, [channel])
     stats = atlas.stats(record)
     kinds = ("projections", "patches") if unit.closer else ("focus", "focus-patches")
@@ -135,12 +135,15 @@ def unit_page(atlas: Atlas, record: LayerRecord, channel: int, *, side: Side | N
         next=after,
         below=gather.unit_link(atlas, record.number - 1, channel),
         above=gather.unit_link(atlas, record.number + 1, channel),
-        compare=links.compared(side, record.slug, channel if unit.hits else -1),
+        compare=None if standing is None else standing.of(record, channel),
     )
 
 
-def details_page(atlas: Atlas, record: LayerRecord, channel: int, details: Details) -> DetailsPage:
-    """The page of a hit that is told at length, as a server makes it that has the network."""
+def details_page(
+    atlas: Atlas, record: LayerRecord, channel: int, details: Details, *, standing: Standing | None = None
+) -> DetailsPage:
+    """The page of a hit that is told at length, as a server makes it that has the network. standing: as of the first
+    page."""
     (unit,) = gather.unit_entries(atlas, record, [channel])
     return DetailsPage(
         path=links.details(record.slug, channel, details.hit, "html"),
@@ -149,11 +152,12 @@ def details_page(atlas: Atlas, record: LayerRecord, channel: int, details: Detai
         unit=unit,
         size=atlas.size,
         told=Told(links.details(record.slug, channel, details.hit), details),
+        compare=None if standing is None else standing.of(record, channel),
     )
 
 
-def picture_page(atlas: Atlas, id: int, *, side: Side | None = None) -> PicturePage:
-    """The page of a picture that holds a hit. side: which of two atlases this is, where they are compared."""
+def picture_page(atlas: Atlas, id: int, *, standing: Standing | None = None) -> PicturePage:
+    """The page of a picture that holds a hit. standing: as of the first page."""
     row, thumbs = atlas.picture(id), atlas.drawings is not None
     places: dict[int, list[tuple[int, int]]] = {}
     for number, channel, rank in atlas.hits_of_picture(id):
@@ -179,6 +183,7 @@ def picture_page(atlas: Atlas, id: int, *, side: Side | None = None) -> PictureP
         id=id,
         source=row.source,
         name=row.name,
+        title=row.title,
         label=row.label,
         width=row.width,
         height=row.height,
@@ -187,7 +192,7 @@ def picture_page(atlas: Atlas, id: int, *, side: Side | None = None) -> PictureP
         size=atlas.size,
         thumb=links.thumb(id) if thumbs else None,
         layers=tuple(groups),
-        compare=links.compared(side),
+        compare=None if standing is None else standing.of_all,
     )
 
 

@@ -113,6 +113,14 @@ class UnitLink:
 
 
 @dataclass(frozen=True)
+class LayerLink:
+    """Another layer in the comparison."""
+
+    address: str
+    page: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """A picture on which the fields of all layers are drawn."""
 
@@ -135,11 +143,25 @@ class Crossing:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """How a page's atlas is compared with another one.
+
+    name: what tells the atlas from the other one, whose name is `other`. page: of the comparison; own: whether it is
+    about the layer or unit that this page is about, or, on a page about neither, about all.
+    """
+
+    name: str
+    other: str
+    page: str
+    own: bool
+
+
+@dataclass(frozen=True)
 class IndexPage:
     """The network and its layers, each with a few of its units.
 
     sample: None while the atlas is not drawn. operations: how the signal crosses each; None where nobody checked.
-    compare: where the atlas is compared with another; None where there is none.
+    compare: how the atlas is compared with another; None where it is not.
     """
 
     path: str
@@ -159,14 +181,14 @@ class IndexPage:
     layers: tuple[LayerEntry, ...]
     examples: tuple[tuple[UnitEntry, ...], ...]
     operations: tuple[Crossing, ...] | None
-    compare: str | None
+    compare: Beside | None
 
 
 @dataclass(frozen=True)
 class LayerPage:
     """All units of a layer; those without a hit are only listed. labels: how many units have a hit with each.
 
-    compare: where they stand beside those of another atlas; None where there is none.
+    compare: where they stand beside those of another atlas; None where it is not compared.
     """
 
     path: str
@@ -178,7 +200,7 @@ class LayerPage:
     labels: tuple[LabelCount, ...]
     units: tuple[UnitEntry, ...]
     dead: tuple[UnitEntry, ...]
-    compare: str | None
+    compare: Beside | None
 
 
 @dataclass(frozen=True)
@@ -221,12 +243,12 @@ class UnitPage:
     next: str | None
     below: UnitLink | None
     above: UnitLink | None
-    compare: str | None
+    compare: Beside | None
 
 
 @dataclass(frozen=True)
 class DetailsPage:
-    """One hit of a unit, told at length: made on demand, where there is a network."""
+    """One hit of a unit, told at length: made on demand, where there is a network. compare: as its unit's."""
 
     path: str
     network: str
@@ -234,6 +256,7 @@ class DetailsPage:
     unit: UnitEntry
     size: tuple[int, int]
     told: Told
+    compare: Beside | None
 
 
 @dataclass(frozen=True)
@@ -250,7 +273,7 @@ class PictureHit:
 class PicturePage:
     """A picture, and the units that it is among the strongest for, by layer. thumb: None while nothing is drawn.
 
-    compare: where its atlas is compared with another.
+    title: its name, of a tile also where it was cut from the photograph. compare: as of the first page.
     """
 
     path: str
@@ -258,6 +281,7 @@ class PicturePage:
     id: int
     source: str
     name: str
+    title: str
     label: str | None
     width: int | None
     height: int | None
@@ -266,7 +290,7 @@ class PicturePage:
     size: tuple[int, int]
     thumb: str | None
     layers: tuple[tuple[LayerEntry, tuple[PictureHit, ...]], ...]
-    compare: str | None
+    compare: Beside | None
 
 
 @dataclass(frozen=True)
@@ -343,7 +367,10 @@ class Match:
 
 @dataclass(frozen=True)
 class ComparedUnit:
-    """A unit, what stands beside it in the partner layer, and the most alike of all layers; None, () for nothing."""
+    """A unit, what stands beside it in the partner layer, and the most alike of all layers; None, () for nothing.
+
+    One of the two is alive.
+    """
 
     unit: UnitTile
     beside: Match | None
@@ -352,9 +379,10 @@ class ComparedUnit:
 
 @dataclass(frozen=True)
 class CompareLayerPage:
-    """All units of a layer beside those of its partner. dead: how many have no hit; they are left out.
+    """All units of a layer beside those of its partner.
 
-    pictures, pictures_of_other: the names of all that are shown, by their ids in this atlas and in the other.
+    dead: those without a hit, whose partner in the same layer there has none either; they are only listed. pictures,
+    pictures_of_other: the names of all that are shown, by their ids in this atlas and in the other.
     """
 
     path: str
@@ -363,12 +391,12 @@ class CompareLayerPage:
     other: Side
     compared: ComparedLayer
     chance: float
-    dead: int
+    dead: tuple[UnitLink, ...]
     units: tuple[ComparedUnit, ...]
     pictures: dict[int, str]
     pictures_of_other: dict[int, str]
-    previous: str | None
-    next: str | None
+    previous: LayerLink | None
+    next: LayerLink | None
 
 
 Page = IndexPage | LayerPage | UnitPage | DetailsPage | PicturePage | ComparePage | CompareLayerPage

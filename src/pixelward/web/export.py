@@ -19,6 +19,7 @@ from pixelward.likeness import Pairing
 from pixelward.web import links, pages
 from pixelward.web.beside import compare_layer_page, compare_page
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
+from pixelward.web.standing import Standing, standings
 
 Report = Callable[[int, int, float], None]
 
@@ -57,9 +58,10 @@ def export(
     if pairing is None:
         sites = [(atlas, "", _pages(atlas, lines, None))]
     else:
+        one, two = standings(atlas.path, pairing.other.path, atlas.layers)
         sites = [
-            (atlas, "", chain(_pages(atlas, lines, links.THIS), _comparison(pairing))),
-            (pairing.other, links.BESIDE, _pages(pairing.other, read_credits(pairing.other), links.OTHER)),
+            (atlas, "", chain(_pages(atlas, lines, one), _comparison(pairing))),
+            (pairing.other, links.BESIDE, _pages(pairing.other, read_credits(pairing.other), two)),
         ]
         total += _count(pairing.other) + 1 + len(atlas.layers)
     try:
@@ -96,14 +98,14 @@ def _count(atlas: Atlas) -> int:
     return 1 + sum(1 + record.channels for record in atlas.layers) + sum(1 for _ in atlas.hit_pictures())
 
 
-def _pages(atlas: Atlas, credits: Sequence[str], side: links.Side | None) -> Iterator[Page]:
-    yield index_page(atlas, credits, side=side)
+def _pages(atlas: Atlas, credits: Sequence[str], standing: Standing | None) -> Iterator[Page]:
+    yield index_page(atlas, credits, standing=standing)
     for record in atlas.layers:
-        yield layer_page(atlas, record, side=side)
+        yield layer_page(atlas, record, standing=standing)
         for channel in range(record.channels):
-            yield unit_page(atlas, record, channel, side=side)
+            yield unit_page(atlas, record, channel, standing=standing)
     for id in atlas.hit_pictures():
-        yield picture_page(atlas, id, side=side)
+        yield picture_page(atlas, id, standing=standing)
 
 
 def _comparison(pairing: Pairing) -> Iterator[Page]:

@@ -6,15 +6,11 @@ Served and exported pages share them, so a page may only point at what the expor
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 INDEX = "index.html"
 BESIDE = "beside/"  # where the site of the other atlas lies
-
-Side = Literal["this", "other"]  # of a comparison: the atlas whose site has it, or the one beside that
 OUTSIDE = "../"  # from the root of that site to the one that it lies in
-THIS: Side = "this"
-OTHER: Side = "other"
 
 _SLUG, _NUMBER = "layers/(?P<slug>[a-z0-9-]+)", "(?P<number>0|[1-9][0-9]{0,17})"  # 18 digits fit into 64 bits
 _PLACES = {  # kind: what its addresses look like
@@ -82,17 +78,14 @@ def beside(address: str) -> str:
     return BESIDE + address
 
 
-def compared(side: Side | None, slug: str = "", channel: int = -1) -> str | None:
-    """Where an atlas, a layer or a unit of it stands beside the other atlas; None where there is none.
+def compare_unit(slug: str, channel: int) -> str:
+    """The row of a unit on the page of its layer in the comparison."""
+    return f"{compare_layer(slug)}#u{channel}"
 
-    The pages of the other atlas lead to the first page of the comparison, whose layers are those of this one.
-    """
-    if side is None:
-        return None
-    if side == OTHER:
-        return OUTSIDE + compare()
-    unit = f"#u{channel}" if channel >= 0 else ""
-    return compare_layer(slug) + unit if slug else compare()
+
+def outside(address: str) -> str:
+    """How the other atlas's own site names what lies in the site round it."""
+    return OUTSIDE + address
 
 
 def sheet(slug: str, channel: int, kind: str) -> str:

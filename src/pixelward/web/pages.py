@@ -47,6 +47,8 @@ TEMPLATES: dict[type[Page], str] = {
 }
 
 OF_PICTURE = ("name", "label", "page", "thumb")  # fields of a hit that are the same for all in its picture
+# Where names may be broken, and numbers, which may not: 0.1 is one, but not the beginning of the name 0.1.conv.
+_BREAKS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?(?!\w|\.\w)|(?P<after>[._/])(?=\w)")
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers
 
 
@@ -127,8 +129,9 @@ def signed(value: float) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A text, escaped, whose long names may go on in a new line after a dot, a slash or an underscore."""
-    return Markup(re.sub(r"([._/])(?=\w)", r"\1<wbr>", str(escape(text))))
+    """A text, escaped, whose long names may go on in a new line after a dot, a slash or an underscore. Numbers stay
+    whole."""
+    return Markup(_BREAKS.sub(lambda found: f"{found[0]}<wbr>" if found["after"] else found[0], str(escape(text))))
 
 
 def bars(histogram: Histogram) -> list[Bar]:
@@ -183,6 +186,11 @@ def surroundings(layers: Sequence[LayerEntry], size: tuple[int, int]) -> Box:
 def gallery_columns(count: int) -> int:
     """How many panels stand side by side in rows of up to nine, all as long as can be."""
     return -(-count // max(-(-count // 9), 1))
+
+
+def faintness(count: int) -> float:
+    """How opaque each of so many frames over one picture is: where many cross, the picture is still seen."""
+    return min(0.7, 6 / max(count, 1))
 
 
 def whole(size: tuple[int, int]) -> Box:
@@ -250,6 +258,6 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"number": number, "bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
     environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
-    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
+    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns, "faintness": faintness}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from pixelward.atlas import Atlas
+from pixelward.atlas import Atlas, LayerRecord
 from pixelward.details import read_details
+from pixelward.errors import PixelwardError
 from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, thumb_file
 from pixelward.likeness import Pairing
 from pixelward.web import links, pages
 from pixelward.web.beside import compare_layer_page, compare_page
 from pixelward.web.content import Page, index_page, layer_page, picture_page, unit_page
 from pixelward.web.export import CREDITS, read_credits
+from pixelward.web.standing import Standing, standings
 
 if TYPE_CHECKING:
     from pixelward.web.studio import Studio
@@ -65,17 +67,17 @@ class Site:
         beside: str | Path | None = None,
         studio: Studio | None = None,
         *,
-        side: links.Side | None = None,
+        outer: Path | None = None,
     ) -> None:
         """beside: the folder of an atlas to compare it with. studio: the network; pages then say more.
 
-        side: "other" for the site of that other atlas; else it is told by `beside`.
+        outer: of the site of that other atlas, the folder of the one that it is compared with.
 
         Raises PixelwardError if one of them holds no finished atlas, or if they have no picture in common.
         """
         self.folder = Path(folder)
-        self.beside = None if beside is None else Site(beside, side=links.OTHER)
-        self._side = side if beside is None else links.THIS
+        self.beside = None if beside is None else Site(beside, outer=self.folder)
+        self._outer = outer
         self._studio = studio
         own = files("pixelward.web")
         folders = [own / "static"] if studio is None else [own / "static", own / "live" / "static"]
@@ -123,7 +125,7 @@ class Site:
                 if edition is None or edition.seen != seen:
                     self._edition = None
                     atlas = Atlas.open(self.folder, mapped=False)
-                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas), self._side)
+                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas), self._standing())
                     self._edition = edition
         return edition
 
@@ -136,20 +138,29 @@ class Site:
     def _seen(self) -> tuple[object, ...]:
         """What changes when one of the atlases does."""
         own = tuple(_stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
+        if self._outer is not None:
+            own = (*own, _stamp(self._outer / ATLAS))
         return own if self.beside is None else (*own, *self.beside._seen())
+
+    def _standing(self) -> Standing | None:
+        """How the atlas is compared with another, if it is. Names come from the folders alone, so that the pages of one
+        atlas stay as they are when the other one vanishes."""
+        if self.beside is not None:
+            return standings(self.folder, self.beside.folder, ())[0]
+        return None if self._outer is None else standings(self._outer, self.folder, _layers(self._outer))[1]
 
 
 class _Edition:
     """An atlas between two changes of it."""
 
     def __init__(
-        self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None, side: links.Side | None
+        self, seen: object, atlas: Atlas, beside: Site | None, studio: Studio | None, standing: Standing | None
     ) -> None:
         self.seen = seen
         self.atlas = atlas
         self._beside = beside
         self.studio = studio
-        self._side = side
+        self.standing = standing
         self._layers = {record.slug: record for record in atlas.layers}
         self._made = _Kept(KEPT)
         self._comparing = threading.Lock()
@@ -212,17 +223,17 @@ class _Edition:
 
     def _content(self, place: links.Place) -> Page:
         if place.kind == "index":
-            return index_page(self.atlas, read_credits(self.atlas), side=self._side)
+            return index_page(self.atlas, read_credits(self.atlas), standing=self.standing)
         if place.kind == "picture":
-            return picture_page(self.atlas, place.number, side=self._side)
+            return picture_page(self.atlas, place.number, standing=self.standing)
         if place.kind == "compare":
             return compare_page(self._pairing)
         record = self._layers[place.slug]
         if place.kind == "compare-layer":
             return compare_layer_page(self._pairing, record)
         if place.kind == "layer":
-            return layer_page(self.atlas, record, side=self._side)
-        return unit_page(self.atlas, record, place.number, side=self._side)
+            return layer_page(self.atlas, record, standing=self.standing)
+        return unit_page(self.atlas, record, place.number, standing=self.standing)
 
 
 class _Kept:
@@ -272,6 +283,14 @@ def _warm_up() -> None:
     with _WARMING:
         pages.prepare()
         Image.init()
+
+
+def _layers(folder: Path) -> tuple[LayerRecord, ...]:
+    """Of the atlas in a folder; none where it vanished or is not finished."""
+    try:
+        return tuple(Atlas.open(folder, mapped=False).layers)
+    except (PixelwardError, OSError):
+        return ()
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -95,13 +95,37 @@ const tiles = {
     if (event.target === keys) keys.close(); // beside the box
   });
 
+}
+
+// On the page of a picture one field at a time is marked: of the unit that is pointed at or has the focus, or, for
+// fingers, whose button was tapped last.
+{
+  let marked = null;
+  let pressed = null;
+  const mark = (field) => {
+    marked?.classList.remove("on");
+    marked = field;
+    marked?.classList.add("on");
+    document.querySelector(".photo > svg").classList.toggle("chosen", Boolean(marked));
+  };
+  const press = (button, field) => {
+    const again = button === pressed;
+    pressed?.setAttribute("aria-pressed", "false");
+    pressed = again ? null : button;
+    pressed?.setAttribute("aria-pressed", "true");
+    mark(again ? null : field);
+  };
   for (const entry of document.querySelectorAll("[data-field]")) {
     const field = document.getElementById(entry.dataset.field);
-    const mark = (on) => () => {
-      field.classList.toggle("on", on);
-      field.closest("svg").classList.toggle("chosen", on);
-    };
-    for (const name of ["pointerenter", "focus"]) entry.addEventListener(name, mark(true));
-    for (const name of ["pointerleave", "blur"]) entry.addEventListener(name, mark(false));
+    entry.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && mark(field));
+    entry.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && mark(null));
+    entry.addEventListener("focus", () => mark(field));
+    entry.addEventListener("blur", () => mark(null));
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-label", `Show the field of ${field.querySelector("title").textContent}`);
+    button.addEventListener("click", () => press(button, field));
+    entry.after(button);
   }
 }
