@@ -3,6 +3,8 @@
 import gc
 import json
 import os
+import re
+import shutil
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -117,6 +119,51 @@ def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
         for address, status in (("conv1:relu", 200), ("conv2", 404)):
             slug, channel, hit = hits(atlas, address)[0]
             assert client.get(f"/{links.details(slug, channel, hit, 'html')}").status_code == status
+
+
+def test_what_was_drawn_ahead_is_read_where_the_network_is_another_one_now(tmp_path: Path):
+    atlas = live_atlas(tmp_path)
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        assert client.get("/").is_success
+        shutil.rmtree(atlas.path)
+        other = network(seed=9)
+        anew = pw.scan(other, tmp_path / "pictures", atlas.path, layers=["conv2"], k=4, note=print)
+        pw.draw(anew, other)
+        slug, channel, hit = hits(anew, "conv2")[0]
+        draw_details(anew, other, [f"conv2:{channel}"], hits=[hit])
+        without = TestClient(app(anew.path), base_url=HOME)
+        pictures = client.get(f"/{links.details(slug, channel, hit)}")
+        assert pictures.status_code == 200
+        assert pictures.content == without.get(f"/{links.details(slug, channel, hit)}").content
+        assert client.get(f"/{links.unit(slug, channel)}").text == without.get(f"/{links.unit(slug, channel)}").text
+        page = client.get(f"/{links.details(slug, channel, hit, 'html')}")
+        assert page.status_code == 200
+        assert "live.html" not in page.text
+        twin = client.get(f"/{links.details(slug, channel, hit, 'json')}").json()
+        assert twin["told"]["details"]["network"] == anew.network["sha256"] != atlas.network["sha256"]
+        refused = client.get(f"/{links.details(slug, channel, hit + 1)}")  # which the network would have to make
+        assert (refused.status_code, "The atlas is of another scan now" in refused.text) == (503, True)
+
+
+@pytest.mark.parametrize("ending", ["html", "json", "webp"])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_what_a_browser_has_of_a_hit_is_not_sent_again(tmp_path: Path, ending: str, ahead: bool):
+    atlas = live_atlas(tmp_path)
+    slug, channel, hit = hits(atlas, "conv2")[0]
+    if ahead:
+        draw_details(atlas, network(), [f"conv2:{channel}"], hits=[hit])
+    address, other = (f"/{links.details(slug, channel, each, ending)}" for each in (hit, hit + 1))
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        whole = client.get(address)
+        assert (whole.status_code, whole.headers["cache-control"]) == (200, "no-cache")
+        tag = whole.headers["etag"]
+        assert re.fullmatch('"[0-9a-f]{32}"', tag)
+        assert client.get(other).headers["etag"] != tag
+        again = client.get(address, headers={"if-none-match": f"W/{tag}"})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert client.get(other, headers={"if-none-match": tag}).content == client.get(other).content != b""
+    if ahead and ending == "webp":
+        assert TestClient(app(atlas.path), base_url=HOME).get(address).headers["etag"] == tag
 
 
 def test_an_atlas_that_was_drawn_anew_is_let_go(tmp_path: Path):

@@ -217,6 +217,84 @@ def test_a_layer_whose_record_is_damaged_is_refused_when_it_is_asked_for(atlas):
             ask()
 
 
+def rewritten(path: Path, *keys: str | int, value: object) -> None:
+    """Write one value of `atlas.json` over."""
+    file = path / "atlas.json"
+    record = place = json.loads(file.read_text())
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    file.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("address", value) for value in (None, 3, ["fc"])],
+        *[("aliases", value) for value in (None, "fc6", [None])],
+        *[("channels", value) for value in (None, "2", 2.0, True, 0, -1)],
+        *[("map", value) for value in (None, [4], [4, "5"], 4)],
+        *[("stride", value) for value in (2, [2], [2, None])],
+        *[("field", value) for value in (None, [], {"rows": None}, {"rows": [[2, 1]], "columns": None})],
+        *[("reach", {"rows": value, "columns": None}) for value in ("abc", [["a", "b", "c"]], [], 7)],
+        ("number", "1"),
+    ],
+)
+def test_a_layers_record_with_a_field_of_another_type_is_damage(atlas, field, value):
+    rewritten(atlas.path, "layers", 1, field, value=value)
+    with pytest.raises(folder.Damaged, match=r"whose atlas\.json cannot be read"):
+        _ = Atlas.open(atlas.path).layers
+    if field not in ("address", "aliases"):  # by which the other is found
+        assert Atlas.open(atlas.path)["conv1:relu"][0].hits == atlas["conv1:relu"][0].hits
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        *[(("network",), value) for value in (None, "zfnet64", {"model": "tiny"})],
+        *[(("network", "model"), value) for value in (None, 3)],
+        *[(("size",), value) for value in (8, [8], ["8", "8"])],
+        *[(("tiles",), value) for value in (8, [], {"size": 8})],
+        *[(("sources",), value) for value in ({}, [None], [{"name": "photos"}])],
+        *[(("counts", "used"), value) for value in (None, "2")],
+        *[(("layers",), value) for value in ({}, "fc", [None])],
+        (("k",), None),
+        (("preprocessing",), []),
+        (("files",), None),
+        (("rules",), 1),
+    ],
+)
+def test_a_record_with_a_field_of_another_type_is_no_atlas(atlas, keys, value):
+    rewritten(atlas.path, *keys, value=value)
+    with pytest.raises(folder.Damaged, match=r"whose atlas\.json cannot be read"):
+        Atlas.open(atlas.path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 100_000])
+def test_arrays_of_other_units_than_the_record_has_are_damage(atlas, channels):
+    """It is the record, since the arrays are as they were written; else it is the arrays."""
+    rewritten(atlas.path, "layers", 0, "channels", value=channels)
+    opened = Atlas.open(atlas.path)
+    for read in (opened.units, opened.stats):
+        with pytest.raises(folder.Damaged, match=r"whose atlas\.json cannot be read"):
+            read(opened.layers[0])
+    assert opened.verify() == ["atlas.json does not fit the arrays of conv1:relu"]
+    for file in (folder.units_file, folder.stats_file):
+        (atlas.path / file(MAPS.slug)).write_bytes((atlas.path / file(VECTOR.slug)).read_bytes())
+    opened = Atlas.open(atlas.path)
+    if channels != VECTOR.channels:
+        with pytest.raises(folder.Damaged, match=r"whose units/000-conv1-relu\.safetensors cannot be read"):
+            opened.units(opened.layers[0])
+        with pytest.raises(folder.Damaged, match=r"whose stats/000-conv1-relu\.safetensors cannot be read"):
+            opened.stats(opened.layers[0])
+
+
+def test_fewer_hits_than_the_record_says_are_damage(atlas):
+    rewritten(atlas.path, "k", value=9)
+    with pytest.raises(folder.Damaged, match=r"whose atlas\.json cannot be read"):
+        Atlas.open(atlas.path).units(MAPS)
+
+
 @pytest.mark.parametrize(
     "harm", [b"", b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 9, b"\0" * 8, b"\xff\xff\xff\xff\xff\0\0\0{}"]
 )

@@ -117,6 +117,30 @@ def test_the_crop_begins_where_torchvision_begins_and_resamples_nothing_of_the_r
             assert fitted[row, column].tolist() == expected
 
 
+def header_only(width: int, height: int) -> bytes:
+    """A PNG that ends where its pixels should begin."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(head)) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 9) + b"IDAT"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "refused"), [(1, 50, False), (50, 1, False), (1, 51, True), (102, 2, True)]
+)
+def test_what_would_grow_too_large_is_refused_by_its_header(width, height, refused):
+    """1000 x 50,000 pixels are as many as may be. What is not refused so is read on, and there is nothing."""
+    wanted = f"given: picture long of {width} x {height} pixels, whose shorter side becomes 1000 and whose longer 51000"
+    with pytest.raises(PixelwardError) as found:
+        decode(header_only(width, height), "long", replace(IMAGENET, resize=1000))
+    assert str(found.value).startswith(wanted) == refused
+    assert ("cannot be read" in str(found.value)) != refused
+    with pytest.raises(PixelwardError, match="cannot be read"):
+        decode(header_only(width, height), "long")
+    if refused:
+        with pytest.raises(PixelwardError, match="whose longer 51000"):
+            fit(Image.new("RGB", (width, height)), replace(IMAGENET, resize=1000), "long")
+
+
 @pytest.mark.parametrize(
     ("width", "height", "resize", "longer"),
     [(451, 300, 256, 384), (300, 451, 256, 384), (640, 427, 64, 95), (3, 1000, 2, 666)],  # 384.85, 95.92, 666.67

@@ -1,7 +1,9 @@
 """Long work of the network ends where nobody waits for it: after a newer question, or when the page was left."""
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import uvicorn
 from fastapi.testclient import TestClient
 from starlette.requests import Request
 from torch import nn
@@ -19,7 +22,8 @@ from pixelward.atlas import Atlas
 from pixelward.web import links
 from pixelward.web.live.desk import PAGE, _while_there
 from pixelward.web.refusals import Superseded
-from pixelward.web.serve import app
+from pixelward.web.serve import _listen, app
+from pixelward.web.worker import WAITING, Worker
 
 LONG = 30  # seconds after which a test fails rather than hangs
 
@@ -60,6 +64,21 @@ def counted(tmp_path: Path) -> Iterator[tuple[Counted, TestClient, Atlas]]:
         net.gate.let_go.set()
 
 
+@pytest.fixture
+def listening(counted: tuple[Counted, TestClient, Atlas]) -> Iterator[tuple[int, Worker]]:
+    """The port of a real server, and its worker."""
+    net, _, atlas = counted
+    application = app(atlas.path, model=net)
+    with _listen("127.0.0.1", 0) as place:
+        server = uvicorn.Server(uvicorn.Config(application, log_level="critical", ws="none"))
+        thread = threading.Thread(target=server.run, args=([place],))
+        thread.start()
+        yield place.getsockname()[1], application.state.studio._worker
+        net.gate.let_go.set()
+        server.should_exit = True
+        thread.join(LONG)
+
+
 def test_details_that_were_overtaken_end_between_two_panels(counted: tuple[Counted, TestClient, Atlas]):
     net, client, atlas = counted
     gate = net.gate
@@ -90,28 +109,77 @@ def test_details_that_were_overtaken_end_between_two_panels(counted: tuple[Count
     )
 
 
-def test_leafing_quickly_through_details_makes_the_last_and_is_never_refused(
+def test_pages_that_are_opened_side_by_side_are_all_made_and_no_more_than_may_wait(
     counted: tuple[Counted, TestClient, Atlas],
 ):
     net, client, atlas = counted
     gate, slug = net.gate, atlas.layers[0].slug
-    asked = [(channel, hit) for channel in range(6) for hit in (1, 2, 3)]  # more than may wait
+    asked = [(channel, hit) for channel in range(6) for hit in (1, 2)][: WAITING + 2]
     gate.held = True
 
-    def leaf(at: tuple[int, int]) -> int:
-        return client.get(f"/{links.details(slug, *at, 'html')}").status_code
+    def open_tab(at: tuple[int, int]) -> Any:
+        return client.get(f"/{links.details(slug, *at, 'html')}")
 
     with ThreadPoolExecutor(len(asked)) as pool:
-        first = pool.submit(leaf, asked[0])
+        first = pool.submit(open_tab, asked[0])
         assert gate.started.wait(LONG)
-        rest = [pool.submit(leaf, each) for each in asked[1:]]
-        try:
-            done = as_completed(rest, LONG)  # all but the newest are answered while the first is still at work
-            overtaken = [next(done).result() for _ in rest[1:]]
+        rest = [pool.submit(open_tab, each) for each in asked[1:]]
+        try:  # one is at work and as many wait as may: only the one that is too many is answered now
+            refused = next(as_completed(rest, LONG))
+            assert (refused.result().status_code, refused.result().headers["retry-after"]) == (503, "3")
+            assert "The network is busy" in refused.result().text
         finally:
             gate.let_go.set()
-        assert [first.result(LONG), *overtaken] == [409] * (len(asked) - 1)
-        assert next(done).result() == 200
+        assert [each.result(LONG).status_code for each in (first, *rest) if each is not refused] == [200] * (
+            WAITING + 1
+        )
+
+
+def test_leafing_quickly_through_details_makes_the_last_and_is_never_refused(
+    counted: tuple[Counted, TestClient, Atlas], listening: tuple[int, Worker]
+):
+    """Through a real connection, which a browser breaks off where it goes on to the next page."""
+    net, _, atlas = counted
+    port, worker = listening
+    gate, slug = net.gate, atlas.layers[0].slug
+    asked = [(channel, hit) for channel in range(6) for hit in (1, 2, 3)]  # more than may wait
+    assert len(asked) > WAITING + 1
+
+    def open_page(at: tuple[int, int]) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", port), LONG)
+        head = f"GET /{links.details(slug, *at, 'html')} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        return connection
+
+    def status(connection: socket.socket) -> int:
+        with connection, connection.makefile("rb") as answer:
+            return int(answer.read().split()[1])
+
+    def until_asked(count: int) -> None:
+        """Wait until somebody waits for so many jobs."""
+        for _ in range(100 * LONG):
+            at_work = [] if worker._at_work is None else [worker._at_work[1]]
+            if sum(not job.result.done() for job in [*at_work, *list(worker._waiting.values())]) == count:
+                return
+            time.sleep(0.01)
+        pytest.fail(f"not {count}")
+
+    assert status(open_page(asked[0])) == 200
+    before, gate.held = gate.passes, True
+    for each in asked[1:-1]:
+        page = open_page(each)
+        until_asked(1)
+        assert gate.started.wait(LONG)  # by the first of them
+        page.close()  # left for the next
+        until_asked(0)
+    last = open_page(asked[-1])
+    until_asked(1)
+    gate.let_go.set()
+    assert status(last) == 200
+    passed, gate.held, before = gate.passes - before, False, gate.passes
+    assert status(open_page(asked[2])) == 200  # one of those that were left, made whole now
+    # The last was made, and the first up to its first panel; nothing of the others.
+    assert passed <= gate.passes - before + 2
 
 
 def test_what_a_visitor_left_is_cancelled():

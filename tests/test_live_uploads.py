@@ -38,9 +38,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def bomb(side: int) -> bytes:
-    """A PNG whose header says side x side pixels, and which holds next to none."""
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+def bomb(width: int, height: int) -> bytes:
+    """A PNG whose header says so many pixels, and which holds next to none."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
@@ -78,10 +78,15 @@ def test_a_plain_picture_has_nothing_said(served: TestClient):
         (encoded(photo())[:-200], 400, "cannot be read"),
         (encoded(photo(), "JPEG")[:300], 400, "cannot be read"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400, "not a picture of a known format"),
-        (bomb(50_000), 413, "allowed: up to 50,000,000 pixels"),
-        (bomb(9_000), 413, "9000 x 9000 pixels"),
+        (bomb(50_000, 50_000), 413, "allowed: up to 50,000,000 pixels"),
+        (bomb(9_000, 9_000), 413, "9000 x 9000 pixels"),
+        (bomb(60_000, 1), 413, "60000 x 1 pixels, which become 1920000 x 32 before the centre is cut out"),
+        (bomb(2, 120_000), 413, "cut a part out of it"),
     ],
-    ids=["empty", "html", "half a png", "half a jpeg", "postscript", "bomb", "too many pixels"],
+    ids=[
+        *("empty", "html", "half a png", "half a jpeg", "postscript"),
+        *("bomb", "too many pixels", "too long", "too high"),
+    ],
 )
 def test_bad_uploads_are_told_and_the_server_lives_on(
     served: TestClient, data: bytes, status: int, words: str, monkeypatch: pytest.MonkeyPatch

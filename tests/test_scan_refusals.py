@@ -9,6 +9,7 @@ from torch import nn
 
 from exact_scans import SIDE, files, hits, network, pictures, shards_cut_short  # noqa: F401
 from pixelward.errors import PixelwardError
+from pixelward.projection import project
 from pixelward.scan import scan
 
 # Pictures
@@ -29,6 +30,20 @@ def test_a_broken_picture_is_recorded_with_its_reason_and_the_scan_goes_on(tmp_p
     assert all(row.name in row.reason and "cannot be read" in row.reason for row in rows)
     assert not {2, 4} & {hit[1] for unit in hits(atlas, "conv1:relu") for hit in unit}
     assert {hit[1] for unit in hits(atlas, "conv1:relu") for hit in unit} == {0, 1, 3, 5}
+
+
+def test_a_picture_that_would_grow_too_large_is_skipped_with_its_reason(tmp_path):
+    where, net = pictures(tmp_path / "photos", 3), network()
+    width = 50_000_000 // SIDE**2 + 1
+    long = where / "long.png"
+    Image.new("RGB", (width, 1)).save(long)
+    atlas = scan(net, where, tmp_path / "atlas", batch=2)
+    (skipped,) = atlas.skipped()
+    sides = f"whose shorter side becomes {SIDE} and whose longer {SIDE * width}"
+    words = f"picture long.png of {width} x 1 pixels, {sides}"
+    assert (atlas.pictures_seen, skipped.name, skipped.reason) == (3, "long.png", words)
+    with pytest.raises(PixelwardError, match=f"{words} - allowed: up to 50,000,000 pixels after that"):
+        project(net, long, layer="conv1:relu", channel=0)
 
 
 @pytest.mark.parametrize("existed", [False, True])
@@ -139,6 +154,7 @@ class Exponential(nn.Module):
 
 
 def with_an_obstacle(first=None):
+    torch.manual_seed(4)
     net = nn.Sequential(
         first or nn.Identity(), nn.Conv2d(3, 4, 3), Exponential(), nn.Conv2d(4, 2, 3), nn.Conv2d(2, 2, 1)
     )

@@ -240,7 +240,33 @@ def test_a_broken_record_is_told(folder: Path, text: str):
     assert "copy" in problem(here.get("/"), 503)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"version": 1}'])
+def test_a_record_whose_fields_are_of_other_types_is_told_on_every_page(folder: Path, tmp_path: Path):
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    both = TestClient(app(whole, beside=folder), base_url="http://127.0.0.1")
+    file, slug = folder / "atlas.json", Atlas.open(folder).layers[0].slug
+    here, record = client(folder), json.loads(file.read_text())
+    pages_of = [links.INDEX, links.layer(slug), links.unit(slug, 2)]
+    assert all(here.get(f"/{address}").is_success for address in pages_of)
+    record["layers"][0]["address"] = None
+    file.write_text(json.dumps(record))
+    for address in pages_of:
+        assert "copy, whose atlas.json cannot be read" in problem(here.get(f"/{address}"), 503)
+    assert "copy (the atlas beside), whose atlas.json" in problem(both.get("/compare/index.html"), 503)
+    assert both.get("/").is_success
+
+
+def test_units_that_the_arrays_do_not_have_are_told_and_the_rest_is_served(folder: Path):
+    file, (layer, other, *_) = folder / "atlas.json", Atlas.open(folder).layers
+    record = json.loads(file.read_text())
+    record["layers"][0]["channels"] = 100_000
+    file.write_text(json.dumps(record))
+    here = client(folder)
+    for address in (links.layer(layer.slug), links.unit(layer.slug, 2), links.unit(layer.slug, 99_999)):
+        assert "copy, whose atlas.json cannot be read" in problem(here.get(f"/{address}"), 503)
+    assert here.get(f"/{links.unit(other.slug, 2)}").is_success
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 1}', "[]", "3"])
 def test_a_broken_record_of_drawings_is_told(folder: Path, text: str):
     here = client(folder)
     (folder / "drawings.json").write_text(text)

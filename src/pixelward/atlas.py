@@ -30,6 +30,7 @@ from pixelward.folder import (
     PICTURES,
     TEMPORARY,
     VERSION,
+    Damaged,
     damaged,
     differing,
     map_arrays,
@@ -39,6 +40,7 @@ from pixelward.folder import (
     units_file,
     write_json,
 )
+from pixelward.kinds import LAYER, RECORD, refuse_other_types
 from pixelward.views import Hit as Hit
 from pixelward.views import LayerView, atlas_card, shape_of
 from pixelward.words import counted
@@ -82,6 +84,8 @@ class LayerRecord:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> LayerRecord:
+        """Raises KeyError, TypeError, ValueError or IndexError for what `to_json` of one does not give."""
+        refuse_other_types(plain, LAYER)
         stride = plain["stride"]
         return cls(
             number=plain["number"],
@@ -170,6 +174,7 @@ class Atlas:
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any], *, mapped: bool = True) -> None:
+        refuse_other_types(record, RECORD)
         self.path = path
         self.network: dict[str, str] = record["network"]
         self.preprocessing: dict[str, Any] = record["preprocessing"]
@@ -238,7 +243,7 @@ class Atlas:
         if number not in self._layers:
             try:
                 self._layers[number] = LayerRecord.from_json(self._record["layers"][number])
-            except (KeyError, TypeError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise damaged(self.path, ATLAS) from error
         return self._layers[number]
 
@@ -246,12 +251,17 @@ class Atlas:
         return LayerView(self, self.layer(name))
 
     def units(self, record: LayerRecord) -> Units:
-        """The hits of a layer's units, as they lie in their file."""
-        return Units(*self._arrays(units_file(record.slug), Units._fields))
+        """The hits of a layer's units, as they lie in their file. Raises Damaged where they are not of its units."""
+        file = units_file(record.slug)
+        found = Units(*self._arrays(file, Units._fields))
+        self._refuse_other_shape(file, found, (record.channels, self.k))
+        return found
 
     def stats(self, record: LayerRecord) -> Stats:
-        """The statistics of a layer's units, as they lie in their file."""
-        seen, *arrays = self._arrays(stats_file(record.slug), Stats._fields)
+        """The statistics of a layer's units, as they lie in their file. Raises Damaged as `units`."""
+        file = stats_file(record.slug)
+        seen, *arrays = self._arrays(file, Stats._fields)
+        self._refuse_other_shape(file, arrays[:-1], (record.channels,))  # all but the edges of bins
         return Stats(int(seen[0]), *arrays)
 
     def picture(self, id: int) -> PictureRow:
@@ -306,7 +316,7 @@ class Atlas:
             found = plain.get("operations")
             operations = None if found is None else tuple(map(_operation, found))
             return Drawings(plain["rules"], plain["unpool"], plain["seed"], tuple(plain["layers"]), operations)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise damaged(self.path, DRAWINGS) from error
 
     def write_drawings(self, drawings: Drawings) -> None:
@@ -334,6 +344,8 @@ class Atlas:
     def verify(self) -> list[str]:
         """Every file that is missing or whose content is not what was written, one line each; empty if all is well."""
         wrong = [*differing(self.path, self._record["files"])]
+        if not wrong:
+            wrong += self._misfits()
         plain = self._drawings_record()
         if plain is not None:
             folders = {f"drawings/{self.layer(address).slug}": wanted for address, wanted in plain["layers"].items()}
@@ -345,6 +357,15 @@ class Atlas:
                     damage = list(differing(self.path, {f"{folder}/{name}": each for name, each in files.items()}))
                 wrong += damage
         return wrong
+
+    def _misfits(self) -> Iterator[str]:
+        """What the record says of arrays that are as they were written, and is not so."""
+        for record in self.layers:
+            try:
+                self.units(record)
+                self.stats(record)
+            except Damaged:
+                yield f"{ATLAS} does not fit the arrays of {record.address}"
 
     def _drawings_record(self) -> dict[str, Any] | None:
         try:
@@ -360,8 +381,14 @@ class Atlas:
             if file not in self._maps:
                 self._maps[file] = map_arrays(self.path / file, mapped=self._mapped_files)
             return [self._maps[file][name] for name in names]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(self.path, file) from error
+
+    def _refuse_other_shape(self, file: str, arrays: Iterable[NDArray[Any]], begins: tuple[int, ...]) -> None:
+        if any(array.shape[: len(begins)] != begins for array in arrays):
+            # The file, or what is said of it, which has no hash of its own.
+            changed = any(differing(self.path, {file: self._record["files"].get(file, "")}))
+            raise damaged(self.path, file if changed else ATLAS)
 
     def _query(self, question: str, values: Iterable[Any] = ()) -> Iterator[Any]:
         if self._database is None:

@@ -52,7 +52,7 @@ class Gallery:
                     allowed="the scanned pictures, unchanged",
                     next_step="name where they are with --pictures, or scan again into a new folder",
                 )
-            self._last = name, decode(data, row.name)
+            self._last = name, decode(data, row.name, None if row.tile else self.preprocess)
         image = self._last[1]
         if row.tile is not None and row.scale is not None:
             fitted = cut(image, Tile(row.tile, row.scale), self._size[0])

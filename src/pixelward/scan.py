@@ -345,7 +345,7 @@ def _read(
     try:
         data = source.read(picture.name)
         row = row._replace(sha256=hashlib.sha256(data).hexdigest())
-        image = decode(data, picture.name)
+        image = decode(data, picture.name, None if tiles else preprocess)
         row = row._replace(width=image.width, height=image.height)
         pixels = None if tiles else to_tensor(fit(image, preprocess, picture.name), preprocess)
     except PixelwardError as error:

@@ -41,7 +41,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
-MOST_PIXELS = 178_956_970  # Pillow's own limit for a file; here also for a picture after it was resized
+MOST_PIXELS = 50_000_000  # of a picture after it was resized, of which all but the centre is cut off then
 
 # What each value of EXIF's orientation asks for. Not ImageOps.exif_transpose: that one also writes the EXIF block
 # anew, which fails for some pictures whose block is damaged elsewhere.
@@ -165,14 +165,22 @@ def about(data: bytes, name: str) -> About:
     return _readable(lambda: _about(data), name)
 
 
-def decode(data: bytes, name: str) -> Image.Image:
+def resized(width: int, height: int, preprocess: Preprocess) -> tuple[int, int]:
+    """(width, height) after the resize: the shorter side is `resize`, the longer one rounded down."""
+    short, long = sorted((width, height))
+    longer = int(preprocess.resize * long / max(short, 1))  # a header may say that there are none
+    return (preprocess.resize, longer) if width <= height else (longer, preprocess.resize)
+
+
+def decode(data: bytes, name: str, preprocess: Preprocess | None = None) -> Image.Image:
     """The picture in a file's bytes, upright and in mode RGB, in its full size.
 
+    preprocess: of what `fit` does next; what it would refuse is refused by the header, before anything is decoded.
     Alpha is laid over white, palette and grey are expanded, 16 bits a channel become their upper 8 (as Pillow does
     for colour), CMYK is converted without its profile; of an animation it is the first frame.
     Raises PixelwardError, which names the picture, for anything that is not a whole picture of a known format.
     """
-    return _readable(lambda: _person_view(_open(data)), name)
+    return _readable(lambda: _person_view(_open(data, name, preprocess)), name)
 
 
 def fit(image: Image.Image, preprocess: Preprocess, name: str = "given") -> Image.Image:
@@ -183,16 +191,8 @@ def fit(image: Image.Image, preprocess: Preprocess, name: str = "given") -> Imag
     has the size already is not resampled. image: of any size, in mode RGB. name: for the PixelwardError that is raised
     where a very long picture would grow beyond MOST_PIXELS.
     """
-    short, long = sorted(image.size)
-    longer = int(preprocess.resize * long / short)
-    if preprocess.resize * longer > MOST_PIXELS:
-        raise PixelwardError(
-            given=f"picture {name} of {image.width} x {image.height} pixels, whose shorter side becomes "
-            f"{preprocess.resize} and whose longer side {longer}",
-            allowed=f"up to {MOST_PIXELS} pixels",
-            next_step="cut the picture, or leave it out",
-        )
-    size = (preprocess.resize, longer) if image.width <= image.height else (longer, preprocess.resize)
+    _refuse_long(image.size, preprocess, name)
+    size = resized(*image.size, preprocess)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (_centre(side, preprocess.size) for side in size)
@@ -240,8 +240,24 @@ def prepare(picture: bytes | Image.Image, preprocess: Preprocess, name: str) -> 
 
     name: for the errors, which are those of `decode` and `fit`.
     """
-    image = decode(picture, name) if isinstance(picture, bytes) else _readable(lambda: _person_view(picture), name)
+    image = (
+        decode(picture, name, preprocess)
+        if isinstance(picture, bytes)
+        else _readable(lambda: _person_view(picture), name)
+    )
     return to_tensor(fit(image, preprocess, name), preprocess)
+
+
+def _refuse_long(size: tuple[int, int], preprocess: Preprocess, name: str) -> None:
+    """Raises PixelwardError for a picture of (width, height), turned or not, with too many pixels after the resize."""
+    short, long = sorted(resized(*size, preprocess))
+    if short * long > MOST_PIXELS:
+        raise PixelwardError(
+            given=f"picture {name} of {size[0]} x {size[1]} pixels, whose shorter side becomes {short} "
+            f"and whose longer {long}",
+            allowed=f"up to {MOST_PIXELS:,} pixels after that",
+            next_step="cut the picture, or leave it out",
+        )
 
 
 def _centre(side: int, size: int) -> int:
@@ -276,9 +292,11 @@ def _header(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, name: str, preprocess: Preprocess | None) -> Image.Image:
     with _quiet():
         image = _header(data)
+        if preprocess is not None:
+            _refuse_long(image.size, preprocess, name)
         if image.format == "TIFF":  # reads more tags, and complains about them, while it loads
             image.load()
     return image

@@ -19,6 +19,7 @@ from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.folder import Damaged
 from pixelward.web import links
+from pixelward.web.answers import answer
 from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
 from pixelward.web.refusals import Refusal, Unreadable
@@ -141,14 +142,7 @@ def _answer(request: Request) -> Response:
         raise _unreadable(site, error) from error
     if item is None:
         raise HTTPException(404)
-    tag = f'"{item.tag}"'
-    # Ask again each time, which costs next to nothing: the same address may be another atlas tomorrow.
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    named = ",".join(request.headers.getlist("if-none-match"))
-    known = [each.strip().removeprefix("W/") for each in named.split(",")]
-    if tag in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    return Response(item.body, headers=headers, media_type=item.media)
+    return answer(request, item)
 
 
 def _refused(request: Request, error: Exception) -> Response:

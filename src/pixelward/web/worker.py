@@ -65,6 +65,7 @@ class Worker:
         mark: object = key or object()
         new = _Job(job, Future())
         with self._changed:
+            self._forget_cancelled()
             if self._closed or (mark not in self._waiting and len(self._waiting) >= self._most):
                 raise Busy(
                     given=f"one more question to the network, for which {len(self._waiting)} wait",
@@ -82,6 +83,11 @@ class Worker:
                 self._thread.start()
             self._changed.notify_all()
         return new.result
+
+    def _forget_cancelled(self) -> None:
+        """What nobody waits for any more takes no place among those that wait. To be called with the lock held."""
+        for mark in [mark for mark, job in self._waiting.items() if job.result.cancelled()]:
+            del self._waiting[mark]
 
     def close(self) -> None:
         """Take no more jobs and drop those that wait; and the one at work, unless it ends within PARTING."""

@@ -14,18 +14,20 @@ from pixelward.errors import PixelwardError
 from pixelward.examine import Asked, examine, has_hit, picture_of
 from pixelward.folder import Damaged, details_file
 from pixelward.web import links, pages
+from pixelward.web.answers import answer
 from pixelward.web.content import details_page
-from pixelward.web.live.desk import READ, Desk
+from pixelward.web.live.desk import READ, Desk, Sight, layer_of
 from pixelward.web.live.kept import Kept
 from pixelward.web.live.samples import gallery
 from pixelward.web.refusals import Impossible, Moved, Refusal
-from pixelward.web.site import MEDIA
+from pixelward.web.site import Item
 from pixelward.web.studio import Studio
 
 KEPT = 64  # hits whose details are kept, some hundred kilobytes each
 
 Told = tuple[Details, bytes]
-Made = WeakKeyDictionary[Atlas, Kept[tuple[int, int, int], Told]]  # weak: an atlas that was drawn anew is let go
+Known = Kept[tuple[int, int, int], Told]  # by the number of the layer, the channel and the hit
+Made = WeakKeyDictionary[Atlas, Known]  # weak: an atlas that was drawn anew is let go
 
 
 def router(desk: Desk) -> APIRouter:
@@ -36,32 +38,39 @@ def router(desk: Desk) -> APIRouter:
     async def told(
         request: Request, slug: str, channel: int, hit: int, ending: Literal["html", "json", "webp"]
     ) -> Response:
-        here = desk.look()
-        record = here.layer(slug)
-        if not _is_there(here.atlas, record, channel, hit) or _other_spelling(request, slug, channel, hit, ending):
+        atlas, studio = desk.now()
+        record = layer_of(atlas, slug)
+        if not _is_there(atlas, record, channel, hit) or _other_spelling(request, slug, channel, hit, ending):
             raise HTTPException(404)
+        # Before the network is asked for, which what was drawn ahead does not need: it may be another atlas's now.
+        found = _drawn(atlas, record, channel, hit)
+        if found is None:
+            found = await made_now(request, desk.sight(atlas, studio), record, channel, hit)
+        body = found[1]
+        if ending != "webp":
+            page = details_page(atlas, record, channel, found[0])
+            body = (pages.twin(page) if ending == "json" else pages.html(page, live=studio is not None)).encode()
+        return answer(request, Item.of(links.details(slug, channel, hit, ending), body))
+
+    async def made_now(request: Request, here: Sight, record: LayerRecord, channel: int, hit: int) -> Told:
+        kept = made.setdefault(here.atlas, Kept(KEPT))
+        found = kept.get((record.number, channel, hit))  # so that a page's pictures do not wait for other pages
+        if found is not None:
+            return found
         try:
-            found = _drawn(here.atlas, record, channel, hit)
-            if found is None:
-                job = partial(_made, made, record=record, channel=channel, hit=hit)
-                # Arrow keys leaf through pages: of all that one visitor opens, only the last is looked at.
-                found = await here.run(request, "details", job, whole_page=ending == "html")
+            job = partial(_made, kept=kept, record=record, channel=channel, hit=hit)
+            return await here.run(request, "details", job)
         except (Refusal, Damaged):
             raise
         except PixelwardError as error:
             raise Impossible.of(error) from error
-        body = found[1]
-        if ending != "webp":
-            page = details_page(here.atlas, record, channel, found[0])
-            body = (pages.twin(page) if ending == "json" else pages.html(page, live=True)).encode()
-        return Response(body, headers={"cache-control": "no-cache"}, media_type=MEDIA[f".{ending}"])
 
     return routes
 
 
-def _made(made: Made, studio: Studio, atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> Told:
+def _made(studio: Studio, atlas: Atlas, kept: Known, record: LayerRecord, channel: int, hit: int) -> Told:
     """To be called in the worker: what waits there for the same hit finds it made."""
-    kept, key = made.setdefault(atlas, Kept(KEPT)), (record.number, channel, hit)
+    key = record.number, channel, hit
     found = kept.get(key)
     if found is None:
         row = picture_of(atlas, record, channel, hit)

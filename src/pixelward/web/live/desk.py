@@ -35,21 +35,14 @@ class Sight:
 
     def layer(self, slug: str) -> LayerRecord:
         """The layer of this name, else what is not found."""
-        found = next((record for record in self.atlas.layers if record.slug == slug), None)
-        if found is None:
-            raise HTTPException(404)
-        return found
+        return layer_of(self.atlas, slug)
 
-    async def run(
-        self, request: Request, kind: str, job: Callable[[Studio, Atlas], T], *, whole_page: bool = False
-    ) -> T:
-        """Do a job for the page that asks; the newest of each kind counts, and none that a visitor left.
+    async def run(self, request: Request, kind: str, job: Callable[[Studio, Atlas], T]) -> T:
+        """Do a job for the page that asks, whose newest of each kind counts; and none that a visitor left.
 
-        whole_page: the job is for a page that is being opened and has no name yet; a visitor's newest counts.
+        Where no page says which it is, as when one is being opened, all count: people open several at once.
         """
         page = request.headers.get(PAGE, "")[:64]
-        if whole_page and not page and request.client is not None:
-            page = request.client.host
         work = self.studio.run(f"{page}/{kind}" if page else "", partial(job, self.studio, self.atlas))
         return await _while_there(request, work)
 
@@ -59,7 +52,7 @@ class Desk:
 
     def __init__(self, now: Callable[[], tuple[Atlas, Studio | None]]) -> None:
         """now: gives the atlas as it is, and its studio, None where the network is not its own."""
-        self._now = now
+        self.now = now
         # By studio: a picture that was prepared as another scan did is none for this one.
         self._pictures: WeakKeyDictionary[Studio, Pictures] = WeakKeyDictionary()
         self._reading = asyncio.Semaphore(UPLOADS)
@@ -83,7 +76,10 @@ class Desk:
 
     def look(self) -> Sight:
         """What there is now. Raises OtherNetwork where the atlas was scanned with another network, and as `now`."""
-        atlas, studio = self._now()
+        return self.sight(*self.now())
+
+    def sight(self, atlas: Atlas, studio: Studio | None) -> Sight:
+        """Of what `now` gave. Raises OtherNetwork where the network is not the atlas's own."""
         if studio is None:
             raise OtherNetwork(
                 given="an atlas that was scanned with another network since the server was started",
@@ -91,6 +87,14 @@ class Desk:
                 next_step="start it again, with the network that was scanned now",
             )
         return Sight(atlas, studio, self._pictures.setdefault(studio, Pictures()))
+
+
+def layer_of(atlas: Atlas, slug: str) -> LayerRecord:
+    """The layer of this name, else what is not found."""
+    found = next((record for record in atlas.layers if record.slug == slug), None)
+    if found is None:
+        raise HTTPException(404)
+    return found
 
 
 async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 from torch import Tensor
 
-from pixelward.data.images import About, Preprocess, about, decode, fit, to_rgb, to_tensor
+from pixelward.data.images import MOST_PIXELS, About, Preprocess, about, decode, fit, resized, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
 from pixelward.web.live.kept import Kept
 from pixelward.web.refusals import Gone, TooLarge, Unfinished
@@ -107,7 +107,8 @@ async def _read(request: Request, limit: asyncio.Timeout) -> bytes:
 def prepared(data: bytes, name: str, preprocess: Preprocess) -> Tried:
     """A picture file as the network takes it, as `pixelward.project` would prepare it.
 
-    Raises TooLarge for more than PIXELS, by its header alone, and PixelwardError for what is no whole picture.
+    Raises TooLarge for more than PIXELS, or MOST_PIXELS after the resize, by its header alone, and PixelwardError for
+    what is no whole picture.
     """
     try:
         header = about(data, name)
@@ -115,8 +116,16 @@ def prepared(data: bytes, name: str, preprocess: Preprocess) -> Tried:
         if isinstance(error.__cause__, Image.DecompressionBombError):
             raise _too_many_pixels(f"picture {name}, of hundreds of millions of pixels by its header") from error
         raise
+    sides = f"picture {name} of {header.width} x {header.height} pixels"
     if header.width * header.height > PIXELS:
-        raise _too_many_pixels(f"picture {name} of {header.width} x {header.height} pixels")
+        raise _too_many_pixels(sides)
+    width, height = resized(header.width, header.height, preprocess)
+    if width * height > MOST_PIXELS:
+        raise TooLarge(
+            given=f"{sides}, which become {width} x {height} before the centre is cut out",
+            allowed=f"up to {MOST_PIXELS:,} pixels then",
+            next_step="cut a part out of it that is less long, and try that",
+        )
     image = decode(data, name)
     pixels = to_tensor(fit(image, preprocess, name), preprocess)
     notes = tuple(text for holds, text in _NOTES if holds(header))
