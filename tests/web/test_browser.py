@@ -268,7 +268,7 @@ def test_tiles_of_sheets_of_more_than_ten_columns_lead_to_their_own_hits(browser
     hits = atlas["conv1:relu"][3].hits
     sheet = page.locator("#u3 .of.patches")
     box, natural = sheet.bounding_box(), sheet.locator("img").evaluate("(i) => [i.naturalWidth, i.naturalHeight]")
-    assert box["height"] / box["width"] == pytest.approx(natural[1] / natural[0], rel=0.01)
+    assert box["height"] / box["width"] == pytest.approx(natural[1] / natural[0], rel=0.03)  # of two with a gap between
     sheet.hover(force=True)
     under = (
         "([x, y]) => document.elementsFromPoint(x, y).find((each) => each.matches('.cells a'))?.getAttribute('href')"
@@ -502,7 +502,7 @@ def test_long_labels_stay_in_the_page_and_in_their_columns(browser: Any, long_la
     out = page.eval_on_selector_all(
         ".label, .controls select, .controls label, .shares span",
         "all => all.filter((each) => { const box = each.getBoundingClientRect(),"
-        " room = each.closest('.hits li, .lead, .controls, .shares').getBoundingClientRect();"
+        " room = each.closest('.hits li, .panels li, .lead, .controls, .shares').getBoundingClientRect();"
         " return box.left < room.left - 1 || box.right > room.right + 1; }).map((each) => each.outerHTML)",
     )
     assert out == []
