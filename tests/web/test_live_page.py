@@ -379,7 +379,7 @@ def test_the_best_hits_are_in_the_window_beside_the_maps(page: Any, mine: Path, 
     settled(page)
     page.locator(".bench").evaluate("each => scrollTo(0, each.getBoundingClientRect().top + scrollY)")
     unit, best = page.locator("#unit"), page.locator(".of-unit .pair").bounding_box()
-    assert 0 <= best["y"]
+    assert best["y"] >= 0
     assert best["y"] + best["height"] <= size[1]
     assert unit.evaluate("each => each.scrollTop") == 0
 

@@ -135,6 +135,10 @@ def minus(value: object) -> str:
     return re.sub("^-", "−", str(value))
 
 
+def _number(value: float) -> str:
+    return minus(number(value))
+
+
 def signed(value: float) -> str:
     """A correlation with two digits; zero has no minus."""
     return minus(f"{round(value, 2) + 0.0:.2f}")
@@ -275,7 +279,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": lambda value: minus(number(value)), "minus": minus, "curly": curly}
+    environment.filters |= {"number": _number, "minus": minus, "curly": curly}
     environment.filters |= {"bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "gridlines": gridlines}
     environment.globals |= {"shade": shade, "slab": slab, "surroundings": surroundings, "whole": whole}
