@@ -159,9 +159,7 @@ def test_names_of_digits_and_names_with_marks_are_found(browser: Any, tmp_path: 
 
     def having(*some: str) -> list[int]:
         wanted = tuple(unicodedata.normalize("NFC", name) for name in some)
-        held = {
-            unit.channel: [unicodedata.normalize("NFC", hit.name) for hit in unit.hits] for unit in page_of_layer.units
-        }
+        held = {u.channel: [unicodedata.normalize("NFC", hit.name) for hit in u.hits] for u in page_of_layer.units}
         found = [channel for channel, names in held.items() if any(name.startswith(wanted) for name in names)]
         assert 0 < len(found) < 37
         return found
