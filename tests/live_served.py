@@ -22,6 +22,7 @@ from pixelward.web.serve import app
 HOME = "http://127.0.0.1"
 OURS = {"origin": HOME}
 JSON = {**OURS, "accept": "application/json"}
+PIECE = {"hx-request": "true"}  # as the live page asks for what it is made of
 
 
 @pytest.fixture(scope="module", name="atlas")

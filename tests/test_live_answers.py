@@ -20,6 +20,7 @@ from live_served import (  # noqa: F401
     HOME,
     JSON,
     OURS,
+    PIECE,
     ask,
     atlas_once,
     encoded,
@@ -187,7 +188,7 @@ def test_a_unit_stands_beside_its_hits_in_the_atlas(served: TestClient, atlas: A
     hits = atlas["conv1:relu"][2].hits
     assert [hit["value"] for hit in panel["unit"]["hits"]] == [hit.value for hit in hits]
     assert panel["rank"] == sum(hit.value > panel["value"] for hit in hits)
-    text = served.get(f"/{links.tried_unit(token, record.slug, 2)}").text
+    text = served.get(f"/{links.tried_unit(token, record.slug, 2)}", headers=PIECE).text
     assert f'href="{links.unit(record.slug, 2)}"' in text
     assert f'src="{links.sheet(record.slug, 2, "projections")}"' in text
     assert "A sharp picture is no proof" in text
@@ -261,7 +262,7 @@ def test_one_hit_is_spoken_of_as_one(atlas: Atlas, tmp_path: Path):
         token = tried(client, encoded(Image.new("RGB", (SIZE, SIZE), "gray")))["path"].split("/")[1]
         units = [f"/{links.tried_unit(token, one.layers[0].slug, channel)}" for channel in range(4)]
         ranks = [client.get(each, headers=JSON).json()["rank"] for each in units]
-        texts = [client.get(each).text for each in units]
+        texts = [client.get(each, headers=PIECE).text for each in units]
     assert 1 in ranks
     assert ["below its best hit." in text for text in texts] == [rank == 1 for rank in ranks]
     assert all("1 best hits" not in text for text in texts)

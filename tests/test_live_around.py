@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,6 +15,7 @@ from live_atlas import LAYERS, SIZE, network
 from live_served import (  # noqa: F401
     HOME,
     JSON,
+    PIECE,
     atlas_once,
     encoded,
     photo,
@@ -100,8 +102,27 @@ def test_pieces_are_well_formed(served: TestClient, atlas: Atlas):
     for record in atlas.layers:
         addresses += [links.maps(token_of(panel), record.slug), links.tried_unit(token_of(panel), record.slug, 0)]
     for address in addresses:
-        tags = Tags(served.get(f"/{address}").text)
-        assert (tags.unbalanced, tags.open) == ([], []), address
+        tags = Tags(served.get(f"/{address}", headers=PIECE).text)
+        assert (tags.unbalanced, tags.open, len(tags.of("title"))) == ([], [], 0), address
+
+
+@pytest.mark.parametrize("headers", [{}, {"sec-fetch-dest": "document"}, {**PIECE, "sec-fetch-dest": "document"}])
+def test_a_piece_that_is_opened_by_itself_leads_to_the_live_page_with_that_picture(
+    served: TestClient, atlas: Atlas, headers: dict[str, str]
+):
+    token, slug = token_of(tried(served)), atlas.layers[0].slug
+    for address, to in (
+        (links.tried(token), f"picture={token}"),
+        (links.maps(token, slug), f"layer={slug}&picture={token}"),
+        (links.tried_unit(token, slug, 2, (3, 4)), f"layer={slug}&unit=2&picture={token}"),
+    ):
+        answer = served.get(f"/{address}", headers=headers, follow_redirects=False)
+        assert (answer.status_code, answer.headers["cache-control"]) == (303, "no-store")
+        assert urljoin(f"{HOME}/{address}", answer.headers["location"]) == f"{HOME}/live.html?{to}"
+        asked = {**headers, "accept": "application/json"}
+        assert served.get(f"/{address}", headers=asked, follow_redirects=False).status_code == 200
+        assert served.get(f"/{links.twin(links.tried(token))}", headers=headers, follow_redirects=False).json()
+    assert served.get(f"/{links.tried('A' * 22)}", headers=headers, follow_redirects=False).status_code == 410
 
 
 def test_another_network_is_refused_at_the_start(atlas: Atlas):

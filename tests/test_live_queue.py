@@ -14,7 +14,7 @@ from torch import nn
 
 import pixelward as pw
 from live_atlas import PREPROCESS, network
-from live_served import HOME, ask, photo, refusal, token_of, tried
+from live_served import HOME, PIECE, ask, photo, refusal, token_of, tried
 from pixelward.atlas import Atlas
 from pixelward.web import links
 from pixelward.web.serve import app
@@ -74,7 +74,7 @@ def test_too_many_at_once_are_told_to_come_again(slow: tuple[Slow, TestClient, A
     net.held = True
     asked = f"/{links.tried_unit(token, slug, 0)}"
     with ThreadPoolExecutor(10) as pool:
-        first = pool.submit(client.get, asked)
+        first = pool.submit(client.get, asked, headers=PIECE)
         assert net.started.wait(30)
         rest = [pool.submit(client.get, asked, headers={"accept": "application/json"}) for _ in range(9)]
         refused = next(each for each in _done(rest))

@@ -16,6 +16,7 @@ from live_served import (  # noqa: F401
     HOME,
     JSON,
     OURS,
+    PIECE,
     ask,
     atlas_once,
     encoded,
@@ -150,7 +151,7 @@ def test_answers_are_kept_by_no_browser(served: TestClient, atlas: Atlas):
     panel = tried(served)
     unit = links.tried_unit(token_of(panel), atlas.layers[0].slug, 0)
     for address in (panel["path"], panel["image"], unit, links.maps(token_of(panel), atlas.layers[0].slug)):
-        answer = served.get(f"/{address}")
+        answer = served.get(f"/{address}", headers=PIECE)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 

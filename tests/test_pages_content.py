@@ -78,7 +78,7 @@ def test_how_operations_are_crossed_is_told_where_it_is_known_and_left_out_elsew
     page = content.index_page(atlas)
     tags = Tags(pages.html(page))
     words = " ".join(tags.words.split())
-    assert "ReLU paper's rule 5 features.<1>" in words
+    assert "ReLU paper’s rule 5 features.<1>" in words
     assert "softmax refused: it mixes; write a rule 1 the network itself" in words
     assert json.loads(pages.twin(page))["operations"][1]["reason"] == "it mixes"
 

@@ -75,6 +75,36 @@ def test_bars_without_an_edge_are_named_by_the_other():
     ]
 
 
+@pytest.mark.parametrize(("value", "text"), [(-27, "−27"), (0, "0"), (4, "4"), ("-4.00e-04", "−4.00e-04")])
+def test_numbers_have_a_real_minus(value: object, text: str):
+    assert pages.minus(value) == text
+
+
+def test_apostrophes_are_curly_and_quotes_stay():
+    assert pages.curly("the paper's 'rule', units' maps") == "the paper’s 'rule', units' maps"
+
+
+@pytest.mark.parametrize(
+    ("highest", "texts"),
+    [
+        (0, ["0"]),
+        (1, ["0", "1"]),
+        (4, ["0", "1", "2", "3", "4"]),
+        (5, ["0", "2", "4"]),
+        (4999, ["0", "1,000", "2,000", "3,000", "4,000"]),
+    ],
+)
+def test_gridlines_are_few_round_numbers_as_high_as_a_bar_of_so_many(highest: int, texts: list[str]):
+    def heights(count: int) -> float:
+        shown = pages.bars(content.Histogram((0.5, 1.0), (1.0, 2.0), (count, highest)))
+        return shown[0].y
+
+    lines = pages.gridlines(content.Histogram((0.5, 1.0), (1.0, 2.0), (0, highest)))
+    assert [line.text for line in lines] == texts
+    for line in lines[1:]:
+        assert line.y == pytest.approx(heights(int(line.text.replace(",", ""))))
+
+
 def test_ticks_stand_at_powers_of_two():
     edges = [2.0 ** (n / 2) for n in range(-2, 4)]
     histogram = content.Histogram(tuple(edges[:-1]), tuple(edges[1:]), (1, 1, 1, 1, 1))

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import threading
+import unicodedata
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -136,6 +137,66 @@ def test_units_are_found_by_names_and_labels_of_their_pictures(page: Any, layer:
     assert (page.input_value("input[name=unit]"), shown(page)) == ("no such picture", [])
 
 
+@pytest.mark.parametrize("text", ["unit 7", "Unit 7", "units 7", "#7", "u7", "7", "7,", " 7 ; #7 "])
+def test_a_number_can_be_written_in_many_ways(page: Any, text: str):
+    page.goto(page.at(LAYER))
+    page.fill("input[name=unit]", text)
+    assert shown(page) == [7]
+    page.fill("input[name=unit]", f"{text}-u8".replace(",-", "-").replace(" -", "-"))
+    assert shown(page) == [7, 8]
+
+
+def test_names_of_digits_and_names_with_marks_are_found(browser: Any, tmp_path: Path):
+    names = ("2020/1234", "2020-12-31.jpg", unicodedata.normalize("NFD", "Müller 3.png"), "MÜLLER.png", "plain.png")
+    atlas = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=40, dead=3)], names=names, k=2)
+    export(atlas, tmp_path / "site")
+    page_of_layer = content.layer_page(atlas, atlas.layers[0])
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    watched = Watched(page, tmp_path.as_uri())
+    page.goto(f"{tmp_path.as_uri()}/site/{LAYER}")
+    bare = page.url
+
+    def having(*some: str) -> list[int]:
+        wanted = tuple(unicodedata.normalize("NFC", name) for name in some)
+        held = {u.channel: [unicodedata.normalize("NFC", hit.name) for hit in u.hits] for u in page_of_layer.units}
+        found = [channel for channel, names in held.items() if any(name.startswith(wanted) for name in names)]
+        assert 0 < len(found) < 37
+        return found
+
+    for text, some in (
+        ("1234", names[:1]),
+        ("2020", names[:2]),
+        ("2020-12-31", names[1:2]),
+        ("müller", names[2:4]),
+        ("Muller", names[2:4]),
+        (unicodedata.normalize("NFD", "mÜller"), names[2:4]),
+    ):
+        page.fill("input[name=unit]", text)
+        assert shown(page) == having(*some), text
+    page.fill("input[name=unit]", "12, 2020")  # a unit has one of these numbers
+    assert shown(page) == [12]
+    page.fill("input[name=unit]", "")
+    assert (len(shown(page)), page.url) == (37, bare)  # without a bare question mark
+    assert watched.wrong == []
+    context.close()
+
+
+def test_where_nothing_is_found_one_line_says_what_to_do(page: Any):
+    page.goto(page.at(LAYER))
+    line = page.locator("#nothing")
+    assert not line.is_visible()
+    page.fill("input[name=unit]", "no such picture")
+    assert "Clear the field" in line.inner_text()
+    assert line.inner_text().endswith("words in their pictures’ names and labels.")
+    page.fill("input[name=unit]", "")
+    assert not line.is_visible()
+    page.select_option("select[name=state]", "dead")
+    assert not line.is_visible()
+    page.select_option("select[name=label]", index=1)
+    assert line.is_visible()
+
+
 def test_an_address_that_asks_for_what_is_not_there_shows_all(page: Any, layer: content.LayerPage):
     page.goto(page.at(LAYER) + "?sort=beauty&label=unicorn&show=nothing&unit=%E2%80%93&odd=1")
     assert shown(page) == [unit.channel for unit in layer.units]
@@ -194,6 +255,29 @@ def test_every_tile_tells_its_hit_and_every_patch_leads_to_its_picture(page: Any
     assert first.evaluate("cell => cell.href").endswith(UNIT.format(5) + "#h1")
     cells.nth(1).click()
     assert page.url.endswith(links.picture(hits[1].picture))
+
+
+@pytest.mark.parametrize("k", [103, 121])
+def test_tiles_of_sheets_of_more_than_ten_columns_lead_to_their_own_hits(browser: Any, tmp_path: Path, k: int):
+    names = [f"{number}.png" for number in range(31)]
+    atlas = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=4, dead=0)], names=names, k=k)
+    export(atlas, tmp_path / "site")
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{tmp_path.as_uri()}/site/{LAYER}")
+    hits = atlas["conv1:relu"][3].hits
+    sheet = page.locator("#u3 .of.patches")
+    box, natural = sheet.bounding_box(), sheet.locator("img").evaluate("(i) => [i.naturalWidth, i.naturalHeight]")
+    assert box["height"] / box["width"] == pytest.approx(natural[1] / natural[0], rel=0.03)  # of two with a gap between
+    sheet.hover(force=True)
+    under = (
+        "([x, y]) => document.elementsFromPoint(x, y).find((each) => each.matches('.cells a'))?.getAttribute('href')"
+    )
+    pitch = box["width"] * 116 / (natural[0] + 4)
+    for rank in (0, 10, 11, 45, k - 1):
+        x, y = box["x"] + (rank % 11 + 0.48) * pitch, box["y"] + (rank // 11 + 0.48) * pitch
+        assert page.evaluate(under, [x, y]).endswith(links.picture(hits[rank].picture))
+    context.close()
 
 
 def test_tiles_of_the_first_page_lead_to_hits_and_pictures(page: Any, atlas: Atlas):
@@ -394,6 +478,61 @@ def test_nothing_jumps_and_nothing_leaves_a_phone(page: Any, path: str):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     if "?" not in path:
         assert page.evaluate("moved") < 0.01
+
+
+LONG = "American Staffordshire terrier, Staffordshire terrier, American pit bull terrier, pit bull terrier"
+
+
+@pytest.fixture(scope="module")
+def long_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site whose labels are a long list, one word of 180 letters, and short."""
+    home = tmp_path_factory.mktemp("long")
+    names = [f"{LONG}/a.png", f"{'x' * 180}/b.png", "cat/c.png"]
+    export(fake_atlas(home / "atlas", [SPECS[0]._replace(channels=12)], names=names), home / "site")
+    return home / "site"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("path", [LAYER, UNIT.format(2), UNIT.format(3), "pictures/0.html", "pictures/4.html"])
+def test_long_labels_stay_in_the_page_and_in_their_columns(browser: Any, long_labels: Path, path: str, width: int):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{long_labels.as_uri()}/{path}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    out = page.eval_on_selector_all(
+        ".label, .controls select, .controls label, .shares span",
+        "all => all.filter((each) => { const box = each.getBoundingClientRect(),"
+        " room = each.closest('.hits li, .panels li, .lead, .controls, .shares').getBoundingClientRect();"
+        " return box.left < room.left - 1 || box.right > room.right + 1; }).map((each) => each.outerHTML)",
+    )
+    assert out == []
+    if path == LAYER and width == 1440:
+        assert page.locator("#controls").bounding_box()["height"] < 60  # one row, for it stays in the window
+    context.close()
+
+
+def test_the_lead_of_a_unit_is_not_broken_where_there_is_room(page: Any):
+    page.goto(page.at(UNIT.format(2)))
+    assert page.locator(".lead").bounding_box()["height"] < 30
+
+
+def test_the_last_panel_of_a_hit_told_at_length_does_not_stand_alone_on_a_phone(page: Any):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(page.at(UNIT.format(2)))
+    for panels, columns in ((".way-back", 3), (".compared", 2)):
+        some = page.locator(f"#way-1 {panels}").first
+        assert some.locator("> li").last.bounding_box()["width"] < 200
+        some.evaluate(
+            "(each, columns) => { while (each.children.length % columns !== 1) each.append(each.firstElementChild"
+            ".cloneNode(true)); }",
+            columns,
+        )
+        last = some.locator("> li").last
+        assert last.bounding_box()["width"] == pytest.approx(some.bounding_box()["width"], abs=1)
+        tile, words = last.locator(".tile").bounding_box(), last.locator("p").first.bounding_box()
+        assert words["x"] > tile["x"] + tile["width"]
+        assert abs(words["y"] - tile["y"]) < 8
+        assert tile["width"] < 200
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

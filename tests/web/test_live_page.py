@@ -328,6 +328,62 @@ def test_a_picture_that_is_not_kept_any_more_is_told(page: Any, mine: Path):
     page.watched.wrong.clear()
 
 
+def test_back_restores_the_picture_and_its_unit(page: Any, mine: Path, served: str, atlas: Atlas):
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.select_option("select[name=layer]", atlas.layers[1].slug)
+    page.locator(".of-unit h2", has_text=atlas.layers[1].address).wait_for()
+    page.locator('.maps button[data-channel="4"]').click()
+    unit_shown(page, 4)
+    page.locator(".of-unit h2 a").click()
+    page.wait_for_url(f"{served}/{links.unit(atlas.layers[1].slug, 4)}")
+    page.go_back()
+    settled(page, mine.name)
+    unit_shown(page, 4)
+    assert page.locator("select[name=layer]").input_value() == atlas.layers[1].slug
+
+
+def test_a_piece_opened_by_itself_is_the_live_page_with_that_picture(page: Any, mine: Path, served: str, atlas: Atlas):
+    page.set_input_files("#file", mine)
+    settled(page)
+    token = page.locator(".tried").get_attribute("data-token")
+    page.goto(f"{served}/{links.tried_unit(token, atlas.layers[1].slug, 5)}")
+    settled(page, mine.name)
+    unit_shown(page, 5)
+    assert page.title().startswith("Try a picture on")
+
+
+def test_a_picture_in_the_address_that_is_not_kept_is_told(page: Any, served: str):
+    page.goto(f"{served}/{links.live(token='A' * 22)}")
+    page.locator("#answer .refused", has_text="choose the picture once more").wait_for()
+    page.locator(".samples button").first.click()
+    settled(page, "0 <b>.png")
+    assert "A" * 22 not in page.url
+    assert [line for line in page.watched.wrong if not REFUSED.match(line)] == []
+    page.watched.wrong.clear()
+
+
+def test_maps_whose_sheet_does_not_come_break_nothing(page: Any, mine: Path):
+    page.route("**/*.map.webp", lambda route: route.abort())
+    page.set_input_files("#file", mine)
+    page.locator(".of-unit").wait_for()
+    page.wait_for_load_state("networkidle")
+    assert [line for line in page.watched.wrong if "webp" not in line and "net::" not in line] == []  # none uncaught
+    page.watched.wrong.clear()
+
+
+@pytest.mark.parametrize("size", [(1366, 700), (1024, 700), (1440, 900)])
+def test_the_best_hits_are_in_the_window_beside_the_maps(page: Any, mine: Path, size: tuple[int, int]):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.locator(".bench").evaluate("each => scrollTo(0, each.getBoundingClientRect().top + scrollY)")
+    unit, best = page.locator("#unit"), page.locator(".of-unit .pair").bounding_box()
+    assert best["y"] >= 0
+    assert best["y"] + best["height"] <= size[1]
+    assert unit.evaluate("each => each.scrollTop") == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing_and_nothing_leaves_a_phone(page: Any, mine: Path, tmp_path: Path, width: int, scheme: str):

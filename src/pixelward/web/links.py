@@ -143,10 +143,12 @@ def relative(page: str, target: str) -> str:
 LIVE = "live.html"
 
 
-def live(layer: str = "", channel: int = -1) -> str:
-    """Where pictures are tried; with a layer's slug, and a unit's channel, these are shown first."""
-    unit = f"&unit={channel}" if channel >= 0 else ""
-    return f"{LIVE}?layer={layer}{unit}" if layer else LIVE
+def live(layer: str = "", channel: int = -1, token: str = "") -> str:
+    """Where pictures are tried; with a layer's slug, and a unit's channel, these are shown first, of the picture of
+    a token where one is named."""
+    asked = {"layer": layer, "unit": str(channel) if layer and channel >= 0 else "", "picture": token}
+    query = "&".join(f"{name}={value}" for name, value in asked.items() if value)
+    return f"{LIVE}?{query}" if query else LIVE
 
 
 def live_from(page: str) -> str:
@@ -168,6 +170,11 @@ def try_picture(id: int) -> str:
 def tried(token: str) -> str:
     """What the network takes a picture for."""
     return f"live/{token}/picture.html"
+
+
+def token_of(tried: str) -> str:
+    """The token in an address of a picture that is tried."""
+    return tried.split("/")[1]
 
 
 def tried_image(token: str, name: str) -> str:

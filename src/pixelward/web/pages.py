@@ -50,6 +50,7 @@ OF_PICTURE = ("name", "label", "page", "thumb")  # fields of a hit that are the 
 # Where names may be broken, and numbers, which may not: 0.1 is one, but not the beginning of the name 0.1.conv.
 _BREAKS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?(?!\w|\.\w)|(?P<after>[._/])(?=\w)")
 WIDTH, HEIGHT, FOOT = 640, 150, 22  # of the histogram, in units of its viewBox; FOOT holds the numbers
+ROOM = HEIGHT - FOOT - 4  # of the highest bar
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,14 @@ class Tick:
     """A number below the bars."""
 
     x: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Gridline:
+    """A number of pictures beside the bars, at its height."""
+
+    y: float
     text: str
 
 
@@ -123,9 +132,23 @@ def problem(title: str, told: PixelwardError, piece: bool = False) -> str:
     return template.render(title=title, told=told, to=lambda target: f"/{target}")
 
 
+def minus(value: object) -> str:
+    """A number as a text, with a minus that is as wide as a digit."""
+    return re.sub("^-", "−", str(value))
+
+
+def _number(value: float) -> str:
+    return minus(number(value))
+
+
 def signed(value: float) -> str:
-    """A correlation with two digits and a minus that is as wide as a digit; zero has none."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+    """A correlation with two digits; zero has no minus."""
+    return minus(f"{round(value, 2) + 0.0:.2f}")
+
+
+def curly(text: str) -> str:
+    """Words that are printed too, with apostrophes as pages have them."""
+    return re.sub(r"(?<=\w)'(?=\w)", "’", text)
 
 
 def breakable(text: str) -> Markup:
@@ -137,16 +160,25 @@ def breakable(text: str) -> Markup:
 def bars(histogram: Histogram) -> list[Bar]:
     """The bins side by side, as high as their counts."""
     wide = WIDTH / max(len(histogram.counts), 1)
-    most, room = max(histogram.counts, default=0), HEIGHT - FOOT - 4
+    most = max(histogram.counts, default=0)
     drawn = []
     for at, (low, high, count) in enumerate(zip(histogram.low, histogram.high, histogram.counts, strict=True)):
-        tall = max(room * count / most, 1.5) if count else 0.0
+        tall = max(ROOM * count / most, 1.5) if count else 0.0
         ends = f"below {number(high or 0)}" if low is None else f"from {number(low)}"
         between = f"{ends} to {number(high)}" if low is not None and high is not None else ends
         noun = "picture" if count == 1 else "pictures"
         bar = Bar(at * wide + 1, HEIGHT - FOOT - tall, max(wide - 2, 1), tall, f"{between}: {count:,} {noun}")
         drawn.append(bar)
     return drawn
+
+
+def gridlines(histogram: Histogram, most: int = 4) -> list[Gridline]:
+    """Round numbers of pictures from 0 up to the highest bar, at most `most` above 0."""
+    highest = max(histogram.counts, default=0)
+    steps = (digit * 10**power for power in range(20) for digit in (1, 2, 5))
+    step = next(step for step in steps if highest // step <= most)
+    counts = range(0, highest + 1, step)
+    return [Gridline(HEIGHT - FOOT - ROOM * count / max(highest, 1), f"{count:,}") for count in counts]
 
 
 def ticks(histogram: Histogram, most: int = 8) -> list[Tick]:
@@ -255,9 +287,11 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "bits": math.log2, "signed": signed, "breakable": breakable}
-    environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "shade": shade}
-    environment.globals |= {"slab": slab, "surroundings": surroundings, "whole": whole, "catalogue": Catalogue}
-    environment.globals |= {"catalogues": TwoCatalogues, "gallery_columns": gallery_columns, "faintness": faintness}
+    environment.filters |= {"number": _number, "minus": minus, "curly": curly}
+    environment.filters |= {"bits": math.log2, "signed": signed, "breakable": breakable}
+    environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "gridlines": gridlines}
+    environment.globals |= {"shade": shade, "slab": slab, "surroundings": surroundings, "whole": whole}
+    environment.globals |= {"catalogue": Catalogue, "catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
+    environment.globals |= {"faintness": faintness}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.errors import PixelwardError
@@ -20,7 +21,7 @@ from pixelward.web.live.desk import READ, Desk, Sight
 from pixelward.web.live.entries import LivePage, TriedPanel, UnitPanel
 from pixelward.web.live.samples import sampled, samples
 from pixelward.web.live.uploads import Tried
-from pixelward.web.problems import wants_json
+from pixelward.web.problems import wants_json, wants_piece
 from pixelward.web.refusals import Impossible, Refusal
 from pixelward.web.studio import Studio
 
@@ -66,6 +67,8 @@ def router(desk: Desk) -> APIRouter:
     async def again(request: Request, token: str) -> Response:
         here = desk.look()
         job = partial(panels.tried_panel, picture=here.pictures.get(token), token=token)
+        if _alone(request):
+            return _to_live(request, links.live(token=token))
         return _answer(request, "live/tried.html", await here.run(request, "picture", job))
 
     @read("/live/{token}/picture.webp")
@@ -86,6 +89,8 @@ def router(desk: Desk) -> APIRouter:
     async def maps(request: Request, token: str, layer: str, order: Order = "share", scale: Scale = "map") -> Response:
         here = desk.look()
         picture, record = here.pictures.get(token), here.layer(layer)
+        if _alone(request):
+            return _to_live(request, links.live(record.slug, token=token))
         job = partial(panels.maps_panel, record=record, picture=picture, token=token, order=order, scale=scale)
         return _answer(request, "live/maps.html", await here.run(request, "maps", job))
 
@@ -97,6 +102,8 @@ def router(desk: Desk) -> APIRouter:
         here = desk.look()
         picture, record = here.pictures.get(token), here.layer(slug)
         job = asked(record, picture, token, channel, _place(record, channel, y, x))
+        if _alone(request):
+            return _to_live(request, links.live(record.slug, channel, token))
         try:
             panel = await here.run(request, "unit", job)
         except (Refusal, Damaged):
@@ -173,6 +180,19 @@ def live_page(atlas: Atlas) -> LivePage:
         bytes=uploads.BYTES,
         pixels=uploads.PIXELS,
     )
+
+
+def _alone(request: Request) -> bool:
+    """Whether a piece of the live page is opened by itself, in a window of a browser, not put into the page."""
+    if wants_json(request.scope):
+        return False
+    return request.headers.get("sec-fetch-dest") == "document" or not wants_piece(request.scope)
+
+
+def _to_live(request: Request, target: str) -> Response:
+    """To the live page, which shows the piece."""
+    here: str = request.scope["path"].removeprefix("/")
+    return RedirectResponse(links.relative(here, target), 303, PRIVATE)
 
 
 def _answer(request: Request, template: str, found: Any, headers: dict[str, str] | None = None) -> Response:

@@ -8,6 +8,7 @@
   const dead = document.getElementById("dead");
   const told = document.getElementById("told");
   const said = document.getElementById("measure");
+  const nothing = document.getElementById("nothing");
   const seen = Number(list.dataset.seen);
   const DEFAULTS = { show: "both", sort: "index", reversed: "", label: "", state: "", unit: "" };
 
@@ -21,6 +22,8 @@
     entropy: item.dataset.entropy === undefined ? Infinity : Number(item.dataset.entropy),
     hits: item.dataset.hits.split(";").length,
   }));
+  // The numbers of a unit's pictures, read when they are first asked for.
+  const picturesOf = (unit) => (unit.pictures ??= tiles.hits(unit.item).map((hit) => hit.picture));
   const corpses = dead ? Array.from(dead.querySelectorAll("a"), (link) => ({ link, number: Number(link.id.slice(1)) })) : [];
 
   // Numbers and shares are written as the server writes them (words.py): of two equally near ones the even one.
@@ -55,17 +58,29 @@
     return [...(reversed ? known.reverse() : known), ...rest];
   };
 
-  // "7, 30-40" -> a test of units by their numbers; other text -> of those with a picture whose name and label hold all
-  // its words. Nothing written, or nothing that can be read, lets all pass.
+  // "7, 30-40", "unit 7", "#7", "u7": what is written of a unit's number, or of two with a hyphen between them.
+  const NUMBER = "(?:units?\\s*|u|#)?(\\d+)";
+  const RANGE = `${NUMBER}(?:\\s*[-–]\\s*${NUMBER})?`;
+  const NUMBERS = new RegExp(`^${RANGE}(?:[\\s,;]+${RANGE})*$`, "i");
+
+  // Letters without their marks and in one case: file systems write "ü" in two ways, and people leave its dots away.
+  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  let folded = null;
+  const ofPictures = () => (folded ??= tiles.pictures(list).map(([, name, label]) => plain(`${name} ${label ?? ""}`)));
+
+  // A test of units for what is written: by their numbers, if that is what it says and a unit has one of them, else
+  // whether a picture's name and label hold all its words. Nothing but hyphens and the like lets all pass.
   const asked = (text) => {
-    if (/^[\d\s,;–-]*$/.test(text)) {
-      const ranges = [...text.matchAll(/(\d+)(?:\s*[-–]\s*(\d+))?/g)].map(([, from, to]) => [Number(from), Number(to ?? from)]);
-      return ({ number }) => !ranges.length || ranges.some(([from, to]) => from <= number && number <= to);
+    const written = text.replace(/^[\s,;–-]+|[\s,;–-]+$/g, "");
+    if (!written) return () => true;
+    if (NUMBERS.test(written)) {
+      const ranges = [...written.matchAll(new RegExp(RANGE, "gi"))].map(([, from, to]) => [Number(from), Number(to ?? from)]);
+      const has = ({ number }) => ranges.some(([from, to]) => from <= number && number <= to);
+      if (units.some(has) || corpses.some(has)) return has;
     }
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = ([, name, label]) => words.every((word) => `${name} ${label ?? ""}`.toLowerCase().includes(word));
-    const fitting = tiles.pictures(list).map(fits);
-    return ({ item }) => Boolean(item) && tiles.hits(item).some((hit) => fitting[hit.picture]); // a dead unit has none
+    const words = plain(written).split(/\s+/).filter(Boolean);
+    const fitting = ofPictures().map((name) => words.every((word) => name.includes(word)));
+    return (unit) => Boolean(unit.item) && picturesOf(unit).some((picture) => fitting[picture]); // a dead one has none
   };
 
   const lists = new Lists(list, 120, 24); // 120 as in the page
@@ -88,7 +103,7 @@
       order = next;
     }
 
-    const labelled = (unit) => tiles.hits(unit.item).some((hit) => tiles.pictures(list)[hit.picture][2] === choice.label);
+    const labelled = (unit) => picturesOf(unit).some((picture) => tiles.pictures(list)[picture][2] === choice.label);
     const passing = sorted.filter(
       (unit) => choice.state !== "dead" && wanted(unit) && (!choice.label || labelled(unit)),
     );
@@ -110,13 +125,14 @@
     }
     const every = units.length + corpses.length;
     const found = shown.length + still;
+    nothing.textContent = found ? "" : nothing.dataset.told;
     told.textContent = `${found === every ? "" : `${found.toLocaleString("en")} of `}${every.toLocaleString("en")} ${every === 1 ? "unit" : "units"}`;
   };
 
   const remember = () => {
     const choice = chosen();
-    const kept = new URLSearchParams(Object.entries(choice).filter(([name, value]) => value !== DEFAULTS[name]));
-    history.replaceState(null, "", `?${kept}${location.hash}`);
+    const kept = String(new URLSearchParams(Object.entries(choice).filter(([name, value]) => value !== DEFAULTS[name])));
+    history.replaceState(null, "", `${kept ? `?${kept}` : location.pathname}${location.hash}`);
   };
 
   const recall = () => {

@@ -10,6 +10,13 @@
   const asked = new URLSearchParams(location.search);
   // The layer and unit that are shown of the next picture too.
   const chosen = { layer: asked.get("layer"), channel: asked.get("unit"), order: "share", scale: "map" };
+  // They and the picture stand in the address, so that who comes back finds them, while the server keeps the picture.
+  let token = asked.get("picture");
+  const remember = () => {
+    const kept = Object.entries({ layer: chosen.layer, unit: chosen.channel, picture: token });
+    const query = String(new URLSearchParams(kept.filter(([, value]) => value)));
+    history.replaceState(null, "", `${query ? `?${query}` : location.pathname}${location.hash}`);
+  };
 
   const say = (text) => { status.textContent = text; };
   const unreachable = () => say("The server does not answer. Is it still running?");
@@ -95,7 +102,14 @@
     viewfinder.hidden = false;
     camera.hidden = true;
     byId("shoot").disabled = true; // until there is a picture to take
-    await video.play();
+    try {
+      await video.play();
+    } catch {
+      if (!video.srcObject) return; // turned off meanwhile
+      turnOff();
+      say("The camera gives no picture. Choose a file instead.");
+      return;
+    }
     byId("shoot").disabled = false;
     byId("shoot").focus();
   });
@@ -105,7 +119,7 @@
     frame.width = video.videoWidth;
     frame.height = video.videoHeight;
     frame.getContext("2d").drawImage(video, 0, 0);
-    frame.toBlob((picture) => send(picture, "camera"), "image/png");
+    frame.toBlob((picture) => picture && send(picture, "camera"), "image/png");
   });
 
   // Panels
@@ -214,8 +228,13 @@
 
   const sheets = new WeakMap(); // of a panel, asked for once
   const sheetOf = async (root) => {
-    const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
-    return reply.ok ? createImageBitmap(await reply.blob()) : null;
+    try {
+      const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
+      return reply.ok ? await createImageBitmap(await reply.blob()) : null;
+    } catch {
+      unreachable();
+      return null;
+    }
   };
   const paint = async (root) => {
     if (!sheets.has(root)) sheets.set(root, sheetOf(root));
@@ -234,6 +253,8 @@
 
   const shows = { // what is done with a panel once it is there
     tried: (root) => {
+      token = root.dataset.token;
+      remember();
       const choice = root.querySelector("#choice");
       const has = [...choice.layer.options].some((option) => option.value === chosen.layer);
       if (has) choice.layer.value = chosen.layer;
@@ -253,10 +274,18 @@
       if (before) reveal(root, before);
       else choose(root.querySelector(".maps button"));
     },
-    "of-unit": (root) => { byId("spoken").textContent = root.dataset.told; },
+    "of-unit": (root) => {
+      byId("spoken").textContent = root.dataset.told;
+      remember();
+    },
   };
 
   htmx.onLoad((root) => {
     if (root.isConnected) shows[root.classList?.[0]]?.(root);
   });
+
+  if (token) {
+    say("The network looks at it …");
+    ask(answer, answer.dataset.tried.replace("TOKEN", encodeURIComponent(token)));
+  }
 }
