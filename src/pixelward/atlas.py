@@ -187,11 +187,10 @@ class Atlas:
         self.pictures_skipped: int = record["counts"]["skipped"]
         self._record = record
         self._mapped_files = mapped
-        self._numbers = {
-            name: number
-            for number, each in enumerate(record["layers"])
-            for name in (*reversed(each["aliases"]), each["address"])
-        }
+        self._numbers: dict[str, int] = {}  # by every name of a layer
+        for number, each in enumerate(record["layers"]):
+            self._numbers.update(dict.fromkeys(each["aliases"], number))
+            self._numbers[each["address"]] = number
         self._layers: dict[int, LayerRecord] = {}  # those that were asked for: most of the time that opening would take
         self._maps: dict[str, Mapping[str, NDArray[Any]]] = {}
         self._database: sqlite3.Connection | None = None

@@ -56,7 +56,7 @@ RECORD: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "sources": partial(_are, partial(_has, name=_is_text, path=_is_text)),
         "counts": partial(_has, pictures=_is_count, used=_is_count, skipped=_is_count),
         "files": _has,
-        "layers": partial(_are, _has),
+        "layers": lambda value: isinstance(value, list),
     }
 )
 
