@@ -86,7 +86,7 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
             ratio=ratio,
             goal=GOAL,
             seconds={name: statistics.median(every) for name, every in given.items()},
-            samples=f"{len(pictures)} pictures ({pictures.told}), {len(names)} layers, batches of {BATCH}, "
+            samples=f"{len(pictures)} pictures ({pictures.told}), {len(names)} layers, theirs in batches of {BATCH}, "
             f"{settings.rounds} round{'s' * (settings.rounds > 1)}.",
             spread=spread,
         )

@@ -1,8 +1,9 @@
 """Row 2: the pass over the pictures beside the bare forward pass of the same network, pictures and loader.
 
-The bare pass decodes in the same thread ahead of the network, in batches of the same size, and keeps nothing. It is run
-three times: as users write it, with network and batches in channels_last (as a scan lays its batches where the network
-gives the same), and stopped, as the scan is, after the last layer that is scanned.
+The bare pass decodes in the same thread ahead of the network and keeps nothing. It is run three times: as users write
+it, with network and batches in channels_last (as a scan lays its batches where the network gives the same), and
+stopped, as the scan is, after the last layer that is scanned. Each in batches of 32 or of the scan's own size,
+whichever is faster for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,12 +25,12 @@ from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios, seconds
 from pixelward.core.layers import observe
 from pixelward.data.images import Preprocess
-from pixelward.scan import ahead, scan
+from pixelward.scan import ahead, quickest_batch, scan
 
 BATCH = 32
 AHEAD = 2 * BATCH  # pictures that may wait, as in a scan
 GOAL = 0.95
-WARM = 4  # pictures
+WARM = 3  # passes of each size, before they are timed
 
 # By contestant: what its row's name ends with, what a reader is told, and the goal.
 AGAINST: dict[str, tuple[str, str, float | None]] = {
@@ -56,21 +57,16 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
         observe(net, batch, [last], lambda number, maps: None)
 
     ways: dict[str, Callable[[Tensor], object]] = {"bare": net, "channels last": turned, "stopped": stopped}
-    first = torch.stack(list(islice(pictures.tensors(preprocess), WARM)))
-    for way in ways.values():
-        with torch.no_grad():
-            way(first)
+    first = torch.stack(list(islice(pictures.tensors(preprocess), BATCH)))
+    sizes = sorted({BATCH, quickest_batch(net, default_layers(net))})
+    at_once = {who: faster(way, first, sizes) for who, way in ways.items()}
     given = interleaved(
         {
             "pixelward": lambda round_: scanned(net, copied, folder),
-            **{who: lambda round_, way=way: bare(way, pictures, preprocess) for who, way in ways.items()},
+            **{who: lambda round_, who=who: bare(ways[who], pictures, preprocess, at_once[who]) for who in ways},
         },
         settings.rounds,
         settings.seed,
-    )
-    samples = (
-        f"{len(pictures)} pictures ({pictures.told}), batches of {BATCH}, {settings.rounds} "
-        f"round{'s' * (settings.rounds > 1)}."
     )
     rows = []
     for who, (suffix, words, goal) in AGAINST.items():
@@ -84,7 +80,8 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
                 goal=goal,
                 unit="of its throughput",
                 seconds={"pixelward": statistics.median(given["pixelward"]), who: statistics.median(given[who])},
-                samples=samples,
+                samples=f"{len(pictures)} pictures ({pictures.told}), in batches of {sizes[0]}, beside it of "
+                f"{at_once[who]}, {settings.rounds} round{'s' * (settings.rounds > 1)}.",
                 spread=spread,
             )
         )
@@ -94,7 +91,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
 def scanned(net: nn.Module, pictures: Path, folder: Path) -> float:
     """Seconds of a scan of a folder of pictures, from the files to the finished atlas, which is not kept."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        return seconds(lambda: scan(net, pictures, Path(place) / "atlas", batch=BATCH, note=lambda line: None))
+        return seconds(lambda: scan(net, pictures, Path(place) / "atlas", note=lambda line: None))
 
 
 def in_channels_last(net: nn.Module) -> Callable[[Tensor], object]:
@@ -103,20 +100,31 @@ def in_channels_last(net: nn.Module) -> Callable[[Tensor], object]:
     return lambda batch: turned(batch.to(memory_format=torch.channels_last))
 
 
-def bare(way: Callable[[Tensor], object], pictures: Pictures, preprocess: Preprocess) -> float:
+def faster(way: Callable[[Tensor], object], pictures: Tensor, sizes: Sequence[int]) -> int:
+    """Which size of batches takes the least time; the first call of each sets kernels up."""
+
+    def run(size: int) -> None:
+        with torch.no_grad():
+            for batch in torch.split(pictures, size):
+                way(batch)
+
+    return min(sizes, key=lambda size: sorted(seconds(lambda: run(size)) for _ in range(WARM))[0])
+
+
+def bare(way: Callable[[Tensor], object], pictures: Pictures, preprocess: Preprocess, size: int) -> float:
     """Seconds of all pictures through a network."""
 
     def run() -> None:
         with torch.no_grad():
-            for batch in batches(pictures, preprocess):
+            for batch in batches(pictures, preprocess, size):
                 way(batch)
 
     return seconds(run)
 
 
-def batches(pictures: Pictures, preprocess: Preprocess) -> Iterator[Tensor]:
+def batches(pictures: Pictures, preprocess: Preprocess, size: int) -> Iterator[Tensor]:
     """Batches decoded ahead, the last one padded as a scan's."""
     loaded = ahead(pictures.tensors(preprocess), AHEAD)
-    while some := list(islice(loaded, BATCH)):
+    while some := list(islice(loaded, size)):
         batch = torch.stack(some)
-        yield torch.cat([batch, batch.new_zeros(BATCH - len(some), *batch.shape[1:])])
+        yield torch.cat([batch, batch.new_zeros(size - len(some), *batch.shape[1:])])

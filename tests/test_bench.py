@@ -189,7 +189,7 @@ def test_captum_is_asked_for_the_module_that_puts_a_layer_out(noise: Pictures):
 def test_the_bare_pass_sees_every_picture(noise: Pictures):
     net, seen = stack(), []
     net[0].register_forward_hook(lambda module, given, output: seen.append(len(output)))
-    assert passes.bare(net, noise, SMALL) > 0
+    assert passes.bare(net, noise, SMALL, passes.BATCH) > 0
     assert seen == [passes.BATCH]  # padded, as in a scan
 
 
@@ -198,7 +198,7 @@ def test_a_pass_with_channels_last_gives_the_same_and_leaves_the_network(noise: 
     turned = passes.in_channels_last(net)
     torch.testing.assert_close(turned(picture), net(picture))
     net[0].register_forward_hook(lambda module, given, output: laid.append(given[0].is_contiguous()))
-    assert passes.bare(net, noise, SMALL) > 0
+    assert passes.bare(net, noise, SMALL, passes.BATCH) > 0
     assert laid == [True]
     assert net[0].weight.is_contiguous()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import pixelward as pw
-from exact_scans import LAYERS, hits, interrupted_when_saved, maps_of, network, pictures
+from exact_scans import LAYERS, SIDE, hits, interrupted_when_saved, maps_of, network, pictures
 from pixelward.core import memory
 from pixelward.core.layers import layers
 from pixelward.core.layout import laid_out
@@ -62,7 +63,7 @@ def test_a_scan_turns_pictures_where_it_may_and_finds_the_same(tmp_path, odd):
         assert hits(atlas, layer) == sorted_hits(maps, 9)
 
 
-@pytest.mark.parametrize(("asked", "taken"), [(8, 4), (2, 2)])
+@pytest.mark.parametrize(("asked", "taken"), [(8, 4), (2, 2), (None, 4)])
 def test_a_scan_that_goes_on_takes_batches_and_turns_pictures_as_it_began(tmp_path, monkeypatch, asked, taken):
     """Both round in their own way. A smaller batch is taken all the same: memory may have been too small."""
     net, folder = network(), pictures(tmp_path / "photos", 9)
@@ -77,6 +78,18 @@ def test_a_scan_that_goes_on_takes_batches_and_turns_pictures_as_it_began(tmp_pa
     scan(net, folder, tmp_path / "atlas", batch=asked)
     assert set(last[-2:]) == {True}
     assert set(sizes[-2:]) == {taken}
+
+
+def test_where_nobody_asks_a_batch_keeps_the_largest_layer_in_memory_that_stays_in_hand(tmp_path, monkeypatch):
+    net, folder = network(), pictures(tmp_path / "photos", 9)
+    largest = max(math.prod(layer.shape) for layer in layers(net, size=(SIDE, SIDE))) * 4
+    monkeypatch.setattr(memory, "BLOCK", 3 * largest + 1)
+    sizes = []
+    net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    scan(net, folder, tmp_path / "atlas")
+    assert sizes[-3:] == [3, 3, 3]
+    assert memory.in_a_block(largest, 32, torch.device("cuda")) == 32
+    assert memory.in_a_block(10 * memory.BLOCK, 32, torch.device("cpu")) == 1
 
 
 def test_a_bound_on_memory_counts_the_maps_of_all_layers_that_are_compared(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from torch import nn
 
 import pixelward as pw
 from oracles import difference
+from pixelward.core import recorder as recorder_of
 from pixelward.core import rules
 from pixelward.core.descent import project_hits
 from pixelward.core.plan import Geometry, Step
@@ -67,9 +68,11 @@ def hits(net):
     return channels, torch.stack(place, 1), pictures
 
 
+@pytest.mark.parametrize("at_once", [4, 3, 1])
 @pytest.mark.parametrize("rules", [DECONVNET, GUIDED, GRADIENT], ids=["deconvnet", "guided", "gradient"])
 @pytest.mark.parametrize("name", MIDDLES)
-def test_a_recorders_plan_equals_a_trace_of_the_same_pictures(name, rules):
+def test_a_recorders_plan_equals_a_trace_of_the_same_pictures(monkeypatch, name, rules, at_once):
+    monkeypatch.setattr(recorder_of, "in_a_block", lambda one, most, device: min(most, at_once))
     net = Net(MIDDLES[name])
     channels, positions, pictures = hits(net)
     recorder = Recorder(net, ["last"], rules, PICTURES[:1])

@@ -243,7 +243,9 @@ def scan(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the source.", show_default="of its path")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Where to run, as cuda or cpu.")] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Pictures that go through the network at once.")] = 32,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Pictures through the network at once.", show_default="the fastest")
+    ] = None,
     memory: Memory = None,
     weights: WeightsFile = None,
     channels: InputChannels = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
-from pixelward.core.memory import at_once, left_of, taken, taken_by
+from pixelward.core.memory import at_once, in_a_block, left_of, taken, taken_by
 from pixelward.core.passage import unwrapped
 from pixelward.core.precision import like_of
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
@@ -45,6 +46,7 @@ from pixelward.words import counted, without
 Report = Callable[[int, int, float], None]
 File = tuple[Source, Picture]
 
+BATCH = 32  # pictures at once, at most, where nobody asks for a number
 RULES = "deconvnet"  # the rule set whose reach the layers state
 SHARD = 128  # files a shard: so many may have to be read again after an interruption
 SHARD_OF_PHOTOGRAPHS = 1  # the same where each is cut into tiles, of which there may be hundreds
@@ -81,7 +83,7 @@ def scan(
     tiles: tuple[int, int] | None = None,
     labels: str | None = None,
     name: str | None = None,
-    batch: int = 32,
+    batch: int | None = None,
     memory: int | None = None,
     device: str | torch.device | None = None,
     model: str = "",
@@ -94,9 +96,10 @@ def scan(
     empty folder, or one in which this scan was interrupted or is finished: then it goes on or has nothing to do.
     layers: addresses, also of layers that cannot be projected; None for all convolutions that can, rectified where they
     are; what is left out is told to `note` in one line. tiles: (size, stride) cuts each picture
-    into overlapping tiles at several scales, in pixels. batch: pictures at once. memory: bytes that the process may
-    take (of a GPU's memory where the network runs on one), which may make the batch smaller. device: where the network
-    runs; None for where it is. model: how the atlas shall name the network; its class if "".
+    into overlapping tiles at several scales, in pixels. batch: pictures at once; None for 32, on a processor fewer
+    where these are faster. memory: bytes that the process may take (of a GPU's memory where the network runs on one),
+    which may make the batch smaller. device: where the network runs; None for where it is. model: how the atlas shall
+    name the network; its class if "".
     report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
     there was nothing left to do.
 
@@ -105,7 +108,7 @@ def scan(
     if no picture could be used; what was finished before an error is kept. Paper: section 4, feature visualization,
     the choice of the activations.
     """
-    _refuse_small(k=k, batch=batch)
+    _refuse_small(k=k, batch=BATCH if batch is None else batch)
     _refuse_training(net)
     if tiles:
         tile_boxes(tiles[0], tiles[0], *tiles)  # refuses impossible ones before anything is written
@@ -146,8 +149,11 @@ def scan(
     try:
         if device is not None:
             net.to(device)
+        begun = draft.state().get(_BATCH)
+        if batch is None:
+            batch = quickest_batch(net, found) if begun is None else int(begun)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
-        batch = min(batch, int(draft.state().get(_BATCH, batch)))
+        batch = batch if begun is None else min(batch, int(begun))
         if memory is not None:
             batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)
         run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
@@ -163,6 +169,13 @@ def scan(
         if device is not None:
             net.to(home)
     return Atlas.open(atlas)
+
+
+def quickest_batch(net: nn.Module, layers: Sequence[Layer]) -> int:
+    """How many pictures go through the network at once where nobody asks for a number."""
+    like = like_of(net)
+    largest = max(math.prod(layer.shape) for layer in layers)
+    return in_a_block(largest * like.element_size(), BATCH, like.device)
 
 
 def _fitting(

@@ -210,7 +210,7 @@ def _step(
     sequence = node._sequence_nr()
     watched, within = _watched(sequence, notes.watched)
     origin = notes.origins.get(node) or within
-    function = getattr(type(node), "_forward_cls", None)
+    function = None if composite is not None else getattr(type(node), "_forward_cls", None)
     refusal = notes.suspects.get(node)
     unfit = refusal if refusal in (RANDOM, NOISE) else None
     if notes.escaped is not None and sequence >= notes.escaped[0]:
@@ -238,7 +238,7 @@ def _step(
         input_axes=tuple(None if index is None else values[index].axes for index in inputs),
         input_pictures=tuple(None if index is None else values[index].pictures for index in inputs),
         kept=tuple(number == verdict.kept for number in range(len(inputs))),
-        node=chain or (node if callable(node) else node.apply),  # a user's function is applied, not called
+        node=chain or _called(node),
         function=function or (origin and origin.function),
         gates=wiring.is_bounded_gate(node),
         reason=inside or verdict.reason,
@@ -296,6 +296,11 @@ def _watched(sequence: int, spans: Sequence[tuple[int, int, Origin | None]]) -> 
     return False, None
 
 
+def _called(node: Node) -> Node:
+    """What calls a node: one that is not torch's own is applied."""
+    return node if callable(node) else node.apply
+
+
 class Chain:
     """The transposes of several nodes, run one after another: from a signal at `top` to those at `inputs`."""
 
@@ -331,7 +336,7 @@ class Chain:
             signals = [arrived.get((node, number)) for number in range(len(node._input_metadata))]
             if all(signal is None for signal in signals):
                 continue
-            down = node(*(signal if signal is None else signal.contiguous() for signal in signals))
+            down = _called(node)(*(signal if signal is None else signal.contiguous() for signal in signals))
             parts = down if isinstance(down, tuple) else (down,)
             for edge, part in zip(node.next_functions, parts, strict=False):
                 if edge[0] is None or part is None:

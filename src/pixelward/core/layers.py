@@ -19,6 +19,7 @@ from pixelward.core.graph import read
 from pixelward.core.layout import is_close
 from pixelward.core.passage import Done, Modules, other_than_pictures, refuse_unreadable, run, untouched, unwrapped
 from pixelward.core.path import crossings, judge, reaches
+from pixelward.core.quicker import Quicker
 from pixelward.core.sentinel import Counts
 from pixelward.core.trace import Pass, channel_axis, known_address, not_found, refuse_other_axes
 from pixelward.errors import PixelwardError
@@ -248,7 +249,7 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
         if found and not waiting:
             raise Done
 
-    with untouched(net), torch.no_grad(), modules.watched(watch):
+    with untouched(net), torch.no_grad(), modules.watched(watch), Quicker():
         if any(layer.location.function for layer in layers):
             with _Functions(modules.running, watch):
                 run(net, pictures.clone())

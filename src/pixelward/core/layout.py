@@ -31,6 +31,14 @@ def rows(tensor: Tensor, numbers: Tensor) -> Tensor:
     return tensor.index_select(0, numbers)
 
 
+def looked_up(table: Tensor, indices: Tensor) -> Tensor:
+    """`table[indices]` of a table of one axis, lying as the indices do: read in the order in which these lie."""
+    last = indices.dim() == 4 and indices.is_contiguous(memory_format=torch.channels_last)
+    read = indices.permute(0, 2, 3, 1) if last else indices
+    found = table.index_select(0, read.reshape(-1)).view(read.shape)
+    return found.permute(0, 3, 1, 2) if last else found
+
+
 def is_close(one: Tensor, other: Tensor) -> bool:
     """Whether two ways of one pass gave the same, but for rounding; half precision rounds more."""
     rounding = max(ROUNDING, 8 * torch.finfo(one.dtype).eps) if one.is_floating_point() else 0.0

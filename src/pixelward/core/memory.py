@@ -16,6 +16,7 @@ from pixelward.words import amount
 
 T = TypeVar("T")
 
+BLOCK = 32 * 2**20  # bytes: larger ones go back to the system when they are freed, and must be zeroed by it anew
 SHARE = 2 / 3  # of what is left, for tensors: libraries take working memory beside these
 
 
@@ -64,6 +65,11 @@ def at_once(left: float, one: int, most: int) -> int:
     """How many things of `one` byte count go into `left` bytes: a power of two, 1 to `most`; so few sizes are met."""
     fitting = int(max(1, min(most, left / max(one, 1))))
     return 1 << (fitting.bit_length() - 1)
+
+
+def in_a_block(one: int, most: int, device: torch.device) -> int:
+    """How many pictures, whose largest tensor takes `one` byte count each, keep that in a block: 1 to `most`."""
+    return most if device.type != "cpu" else max(1, min(most, (BLOCK - 1) // max(one, 1)))
 
 
 def left_of(bound: int, device: torch.device, one: int, what: str) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelward.core import arrangements, rules
-from pixelward.core.layout import laid_out
+from pixelward.core.layout import laid_out, looked_up
 from pixelward.core.moves import without
 from pixelward.core.plan import MAPS, Axes, Geometry, Step
 from pixelward.core.readers import MIXES, Fields, Node, axis_of, mixes, signed, windowed
@@ -80,12 +80,14 @@ def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
     sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
     # Place r, c of a map counts r * high + c * wide, whatever its window begins with: the difference is the place.
     wide, high = geometry.dilation[0], geometry.kernel[1] * geometry.dilation[1]
-    counts = _counted(torch.arange(sizes[0]), torch.arange(sizes[1]), high, wide)
+    counted = torch.int16 if sizes[0] * high + sizes[1] * wide < 1 << 13 else torch.int32
+    counts = _counted(torch.arange(sizes[0]), torch.arange(sizes[1]), high, wide).to(indices.device, counted)
     rows, columns = (
         torch.arange(out) * stride - padding
         for out, stride, padding in zip(made, geometry.stride, geometry.padding, strict=True)
     )
-    places = counts.to(indices.device).take(indices) - _counted(rows, columns, high, wide).to(indices.device)
+    places = looked_up(counts.flatten(), indices)
+    places -= _counted(rows, columns, high, wide).to(indices.device, counted)
     if wide * geometry.dilation[1] > 1:
         places //= wide * geometry.dilation[1]
     middle = [
@@ -102,7 +104,7 @@ def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
 
 
 def _counted(rows: Tensor, columns: Tensor, high: int, wide: int) -> Tensor:
-    return (rows[:, None] * high + columns * wide).to(torch.int32)
+    return rows[:, None] * high + columns * wide
 
 
 def _small(places: Tensor, geometry: Geometry) -> Tensor:

@@ -6,9 +6,11 @@ statistics recorded of this one. Above the last of these nothing has to run agai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from pixelward.core import rules
@@ -16,6 +18,7 @@ from pixelward.core.addresses import Address
 from pixelward.core.edges import Edge
 from pixelward.core.graph import read
 from pixelward.core.layout import is_close, laid_out
+from pixelward.core.memory import in_a_block
 from pixelward.core.passage import Done
 from pixelward.core.path import Crossing, path
 from pixelward.core.plan import Plan, Step
@@ -62,6 +65,7 @@ class Recorder:
         turned = laid_out(picture)
         may = turned is not picture and bool(self._places) and not self.needs_all
         self._may_turn = may and self._records_the_same(traced.plan, turned)
+        self._bytes = max(math.prod(value.shape) for value in traced.plan.values) * picture.element_size()
 
     def plan(self, pictures: Tensor) -> Plan:
         """The plan for a batch, (N, C, H, W); its nodes are those of the first picture. Not where `needs_all`."""
@@ -69,7 +73,18 @@ class Recorder:
             raise LookupError("what these layers need of a picture cannot be recorded apart")
         if not self._places:
             return self._plan
-        return self._recorded(laid_out(pictures) if self._may_turn else pictures)
+        at_once = in_a_block(self._bytes, len(pictures), pictures.device)
+        laid = laid_out(pictures) if self._may_turn else pictures
+        return self._joined([self._recorded(some) for some in torch.split(laid, at_once)])
+
+    def _joined(self, plans: Sequence[Plan]) -> Plan:
+        """The plan of all pictures, from those of some of them each."""
+        if len(plans) == 1:
+            return plans[0]
+        steps, counts = list(self._plan.steps), [plan.pictures for plan in plans]
+        for at in self._places.values():
+            steps[at] = _of_all([plan.steps[at] for plan in plans], counts)
+        return replace(self._plan, steps=tuple(steps), pictures=sum(counts))
 
     def _records_the_same(self, plan: Plan, picture: Tensor) -> bool:
         """Whether the network records the same of its first picture where that lies as is fastest.
@@ -125,6 +140,28 @@ def _is_close(one: Step, other: Step) -> bool:
     picks = [(one.switches, other.switches), *zip(one.winners or (), other.winners or (), strict=True)]
     chosen = all(a is None or b is None or float((a != b).float().mean()) <= TIES for a, b in picks)
     return chosen and all(map(is_close, one.factors or (), other.factors or ()))
+
+
+def _of_all(same: Sequence[Step], counts: Sequence[int]) -> Step:
+    """One step with what it recorded of several batches, of so many pictures each."""
+
+    def together(parts: Sequence[Tensor | None]) -> Tensor | None:
+        found = [part for part in parts if part is not None]
+        apart = len(found) == len(counts) and all(
+            part.dim() and len(part) == count for part, count in zip(found, counts, strict=True)
+        )
+        return torch.cat(found) if apart else parts[0]  # what is the same for every picture has no axis of them
+
+    def of_each(lists: Sequence[Sequence[Tensor | None] | None]) -> tuple[Tensor | None, ...] | None:
+        found = [each for each in lists if each is not None]
+        return tuple(map(together, zip(*found, strict=True))) if found else None
+
+    return replace(
+        same[0],
+        switches=together([step.switches for step in same]),
+        winners=of_each([step.winners for step in same]),
+        factors=of_each([step.factors for step in same]),  # type: ignore[arg-type]
+    )
 
 
 def _serves_all(crossing: Crossing) -> bool:

@@ -26,6 +26,7 @@ from pixelward.core.functions import function_name
 from pixelward.core.graph import Composite, Notes, Origin
 from pixelward.core.masks import Call, Masks, Spelled
 from pixelward.core.overwriting import composites, whole_view
+from pixelward.core.quicker import quicker
 from pixelward.core.readers import Node, Reader
 
 # Functions of several nodes that are one step: kind, reader, and the node among them that it reads.
@@ -130,7 +131,7 @@ class Sentinel(TorchFunctionMode):
         versions = [_version(tensor) for tensor in given]
         bases = {id(tensor): _edge_of(tensor._base) for tensor in live if tensor._is_view()}
         first = next_sequence_number()
-        result = function(*arguments, **keywords)
+        result = quicker(function)(*arguments, **keywords)
         origin = Origin(where, name, count, function)
         self._watched.append((first, next_sequence_number(), origin))
         drawn = self._follow_drawn(call, given, result)

@@ -160,10 +160,11 @@ class Pass:
         """Run the network; `see(address, tensor)` for every output, functions' before their module's."""
 
         def watch(address: Address, tensor: Tensor) -> None:
-            if tensor.grad_fn is not None:
-                self.outputs.setdefault(address, (tensor.grad_fn, tensor.output_nr))
-                self.shapes.setdefault(address, tuple(tensor.shape))
-            see(address, tensor)
+            with torch._C.DisableTorchFunction():  # what is read here is not the network's, nor the sentinel's to see
+                if tensor.grad_fn is not None:
+                    self.outputs.setdefault(address, (tensor.grad_fn, tensor.output_nr))
+                    self.shapes.setdefault(address, tuple(tensor.shape))
+                see(address, tensor)
 
         def made(where: str, name: str, count: int, result: Tensor) -> None:
             watch(Address(where, function=name, count=count), result)
