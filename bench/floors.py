@@ -1,9 +1,9 @@
 """The arithmetic floors of a gallery: multiply-adds of a dense way up and down, at rates measured on this machine.
 
 Counted are convolutions only, which are nearly all. Way up: once a picture, as far as pools, gates or norms have to be
-recorded of it. Way down: for every hit the windows that its signal can reach, no larger than the maps; a unit's first
-step is a slice of the weights. Zeros after unpooling and rectifying are counted as numbers, so a way that leaves them
-out can go below this floor.
+recorded of it. Way down: for every hit the windows that its signal can reach, as far as they lie on the maps; a
+unit's first step is a slice of the weights. Zeros after unpooling and rectifying are counted as numbers, so a way that
+leaves them out can go below this floor.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench.timing import best
 from pixelward.core import rules
+from pixelward.core.fields import Extent
 from pixelward.core.path import path, reaches
 from pixelward.core.plan import Plan, Step
 from pixelward.core.recorder import Recorder
@@ -117,8 +118,10 @@ def up(plan: Plan, last: int | None = None) -> list[Work]:
     return works
 
 
-def down(plan: Plan, value: int, table: rules.RuleSet = rules.DECONVNET) -> list[Work]:
-    """The convolutions of one hit's way down from a unit of `value`."""
+def down(
+    plan: Plan, value: int, positions: Sequence[tuple[int, int]], table: rules.RuleSet = rules.DECONVNET
+) -> list[Work]:
+    """The convolutions of one hit's way down from a unit of `value`: of the mean of hits at some positions, (y, x)."""
     crossed = path(plan, value, table)
     boxes = reaches(plan, value, crossed)
     active = {value: 1}  # channels in which the signal is not zero everywhere
@@ -132,7 +135,8 @@ def down(plan: Plan, value: int, table: rules.RuleSet = rules.DECONVNET) -> list
         if step.kind == rules.CONVOLUTION and step.weight is not None:
             size = _window(plan, boxes, outputs[0])
             share = step.weight.numel() * min(channels, len(step.weight)) // len(step.weight)
-            works.append(Work(step, size, size[0] * size[1] * share, down=True))
+            places = _on_the_map(plan, boxes, outputs[0], positions)
+            works.append(Work(step, size, round(places * share), down=True))
             channels *= step.weight.shape[1]
         for number, sent in zip(step.inputs, crossing.sent, strict=True):
             if number is not None and sent is not None:
@@ -141,9 +145,22 @@ def down(plan: Plan, value: int, table: rules.RuleSet = rules.DECONVNET) -> list
     return works
 
 
-def _window(plan: Plan, boxes: object, value: int) -> tuple[int, int]:
+def _on_the_map(plan: Plan, boxes: Mapping[int, Extent], value: int, positions: Sequence[tuple[int, int]]) -> float:
+    """How many places of a value's map a hit's window holds, in the mean."""
+    sizes, extent = plan.values[value].map or (1, 1), boxes.get(value)
+    if extent is None or not extent.is_even or not positions:
+        return sizes[0] * sizes[1]
+    inside = 0
+    for position in positions:
+        top, left, height, width = extent.box(position, sizes)
+        rows, columns = min(top + height, sizes[0]) - max(top, 0), min(left + width, sizes[1]) - max(left, 0)
+        inside += max(0, rows) * max(0, columns)
+    return inside / len(positions)
+
+
+def _window(plan: Plan, boxes: Mapping[int, Extent], value: int) -> tuple[int, int]:
     height, width = plan.values[value].map or (1, 1)
-    extent = boxes.get(value)  # type: ignore[attr-defined]
+    extent = boxes.get(value)
     if extent is None or extent.rows is None or extent.columns is None or not extent.is_even:
         return height, width
     return min(extent.rows.size, height), min(extent.columns.size, width)

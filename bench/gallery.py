@@ -20,7 +20,7 @@ from bench.ours import Spent
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios
-from pixelward.core.projector import PICTURES
+from pixelward.core.projector import together
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
 
@@ -70,6 +70,7 @@ class _Measured:
         self.holding = list(gallery.by_picture())
         side = networks.preprocess_of(gallery.net).size
         channels = len(networks.preprocess_of(gallery.net).mean)
+        self._at_once = together((channels, side, side))
         self.modules = Modules(gallery.net, torch.zeros(1, channels, side, side))
         self.agreement = self._agreement()
         self.sample = self._sample()
@@ -86,7 +87,7 @@ class _Measured:
         rounds = self.settings.rounds
         if self.complete and not self.settings.short:
             return [order[at::rounds] for at in range(rounds)]
-        size = PICTURES * self.settings.batches
+        size = self._at_once * self.settings.batches
         return [[order[(at * size + i) % len(order)] for i in range(min(size, len(order)))] for at in range(rounds)]
 
     def _sample(self) -> list[dict[int, list[Hit]]]:
@@ -121,7 +122,7 @@ class _Measured:
 
     def _warm(self) -> None:
         """First calls set kernels up, which many more would share; and they tell Captum's best batches."""
-        ours.draw(self.gallery, self.holding[: 2 if self.settings.short else PICTURES], most=False)
+        ours.draw(self.gallery, self.holding[: 2 if self.settings.short else self._at_once], some=self.settings.some)
         for layer in self.used:
             if self.modules.of(self.gallery.layers[layer]) is None:
                 continue
@@ -135,9 +136,9 @@ class _Measured:
                 self.best_batch[layer] = min(spent, key=lambda each: spent[each])
 
     def rows(self, title: str) -> list[Row]:
-        chunks = self._chunks()
+        chunks, some = self._chunks(), None if self.complete else self.settings.some
         contestants: dict[str, Any] = {
-            "pixelward": lambda number: ours.draw(self.gallery, chunks[number], most=self.complete),
+            "pixelward": lambda number: ours.draw(self.gallery, chunks[number], some=some),
             "captum": self._naive,
         }
         if self.complete:
@@ -242,7 +243,11 @@ class _Measured:
         recorder = Recorder(self.gallery.net, addresses, DECONVNET, picture)
         plan, settings = recorder.plan(picture), self.settings
         up = floors.up(plan, last=floors.last_recorded(recorder, picture))
-        down = [floors.down(plan, recorder.targets[address].value) for address in addresses]
+        positions = [[hit.position for hit in self.gallery.hits if hit.layer == at] for at in range(len(addresses))]
+        down = [
+            floors.down(plan, recorder.targets[address].value, own)
+            for address, own in zip(addresses, positions, strict=True)
+        ]
         return floors.floor(up, down, self.counts, len(self.holding), settings.shapes, settings.floor_batches)
 
     def _samples(self) -> str:
@@ -256,8 +261,12 @@ class _Measured:
         covered = (
             "all of these pictures with all their hits, over the rounds"
             if self.complete and not self.settings.short
-            else f"{PICTURES * self.settings.batches} of these pictures a round, "
-            + ("all their hits" if self.complete else f"of each layer the first {ours.SOME} of their hits at most")
+            else f"{self._at_once * self.settings.batches} of these pictures a round, "
+            + (
+                "all their hits"
+                if self.complete
+                else f"of each layer the first {self.settings.some} of their hits at most"
+            )
             + "; the way up extrapolated by pictures, the way down by hits"
         )
         return (

@@ -13,12 +13,10 @@ from torch import Tensor
 from bench.hits import Gallery, Hit
 from bench.networks import preprocess_of
 from pixelward.core.descent import project_hits
-from pixelward.core.projector import PICTURES, Chosen, Projector
+from pixelward.core.projector import Chosen, Projector, together
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
-
-SOME = 16  # hits of a layer in a batch, where all would take hours
 
 
 @dataclass
@@ -34,25 +32,26 @@ class Spent:
         self.layers[layer] = before[0] + seconds, before[1] + hits
 
 
-def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spent:
+def draw(gallery: Gallery, pictures: Sequence[int], *, some: int | None = None) -> Spent:
     """Project the hits of these pictures, batch by batch. Pictures are decoded before the clock runs.
 
-    most: all hits; else `SOME` of each layer and batch. The way up runs inside of the projector, before the first hits
-    come down: it is timed once more by itself, afterwards, and the time until these hits less that is their way down;
-    so the sum of both is what the projector took. The deepest layer goes first, beside whose way down the noise of a
-    difference is small.
+    some: so many hits of each layer and batch; None for all. The way up runs inside of the projector, before the first
+    hits come down: it is timed once more by itself, afterwards, and the time until these hits less that is their way
+    down; so the sum of both is what the projector took. The deepest layer goes first, beside whose way down the noise
+    of a difference is small.
     """
     spent = Spent()
     by_picture, preprocess = gallery.by_picture(), preprocess_of(gallery.net)
     addresses = [layer.address for layer in gallery.layers]
     projector = Projector(gallery.net, addresses, DECONVNET)
     recorder: Recorder | None = None
-    for at in range(0, len(pictures), PICTURES):
-        numbers = pictures[at : at + PICTURES]
+    at_once = together((len(preprocess.mean), preprocess.size, preprocess.size))
+    for at in range(0, len(pictures), at_once):
+        numbers = pictures[at : at + at_once]
         batch = torch.stack([gallery.pictures.tensor(number, preprocess) for number in numbers])
         chosen = [(row, hit) for row, number in enumerate(numbers) for hit in by_picture[number]]
         deepest_first = sorted(chosen, key=lambda pair: -pair[1].layer)
-        took = _batch(gallery, projector, batch, deepest_first, most)
+        took = _batch(gallery, projector, batch, deepest_first, some)
         start = time.perf_counter()
         if recorder is None:  # as in the projector, which does so for its first batch
             recorder = Recorder(gallery.net, addresses, DECONVNET, batch[:1])
@@ -66,15 +65,13 @@ def draw(gallery: Gallery, pictures: Sequence[int], *, most: bool = True) -> Spe
 
 
 def _batch(
-    gallery: Gallery, projector: Projector, batch: Tensor, chosen: Sequence[tuple[int, Hit]], most: bool
+    gallery: Gallery, projector: Projector, batch: Tensor, chosen: Sequence[tuple[int, Hit]], most: int | None
 ) -> list[tuple[int, float, int]]:
     """One batch through the network and its hits down: layer, seconds since the hits before, number of hits."""
     hits = {}
     layers = {}
     for layer, some in groupby(chosen, key=lambda pair: pair[1].layer):
-        pairs = list(some)
-        if not most:
-            pairs = pairs[:SOME]
+        pairs = list(some)[:most]
         numbers = torch.tensor([[row, hit.channel, *hit.position] for row, hit in pairs])
         values = torch.tensor([hit.value for _, hit in pairs])
         hits[gallery.layers[layer].address] = Chosen(numbers[:, 1], numbers[:, 2:], numbers[:, 0], values)

@@ -14,7 +14,8 @@ class Settings:
     pictures: of 224 pixels, for ZFNet's gallery. rounds: interleaved repetitions. hits: that Captum is asked for, per
     layer and round. deep_pictures, deep_hits: likewise for the networks of many layers. layers: of those, evenly
     spaced; None for all. sizes: of Captum's batches, of which each layer's best counts. batches: of ours a round,
-    where a round does not take all pictures. checked: hits that are compared with Captum before anything is timed.
+    where a round does not take all pictures. some: of each layer's hits in such a batch, so many; most hits go down in
+    full batches then, as where there are all. checked: hits that are compared with Captum before anything is timed.
     shapes: of convolutions, each way, that are timed apart for the floor, in batches of `floor_batches`. passed:
     pictures of the passes. small: pictures of 64 pixels for the growth rows; ten times as many in its largest
     part. small_layers: that they scan. units: of the atlas that is read from. reads: of it.
@@ -29,6 +30,7 @@ class Settings:
     layers: int | None = None
     sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
     batches: int = 1
+    some: int = 64
     checked: int = 4
     shapes: int = 16
     floor_batches: tuple[int, ...] = (1, 8, 32, 128)
@@ -50,6 +52,7 @@ SHORT = Settings(
     deep_hits=1,
     layers=3,
     sizes=(8,),
+    some=16,
     checked=2,
     shapes=2,
     floor_batches=(8,),

@@ -60,7 +60,8 @@ def test_the_way_up_is_counted_as_by_hand():
 def test_the_way_down_is_counted_as_by_hand():
     traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["1", "4", "5"])
     first, second, third = (
-        [work.adds for work in floors.down(traced.plan, traced.targets[address].value)] for address in ("1", "4", "5")
+        [work.adds for work in floors.down(traced.plan, traced.targets[address].value, [at])]
+        for address, at in (("1", (7, 7)), ("4", (2, 2)), ("5", (2, 2)))
     )
     assert first == [3 * 25]  # one filter, stamped once
     # One filter of 4 x 3 x 3; then windows of 3 cells, 6 after unpooling, through all four filters.
@@ -72,8 +73,10 @@ def test_a_window_is_no_larger_than_the_map():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 2, 7, padding=3), nn.ReLU(), nn.Conv2d(2, 1, 9, padding=4)).eval()
     traced = trace(net, torch.zeros(1, 1, 6, 6), ["2"])
-    works = floors.down(traced.plan, traced.targets["2"].value)
+    works = floors.down(traced.plan, traced.targets["2"].value, [(3, 3)])
     assert [work.adds for work in works] == [2 * 81, 6 * 6 * 2 * 49]
+    works = floors.down(traced.plan, traced.targets["2"].value, [(0, 0), (0, 3)])
+    assert [work.adds for work in works] == [2 * 81, (5 * 5 + 5 * 6) * 49]  # what lies outside is not counted
 
 
 def test_the_way_up_ends_at_the_last_step_that_differs_between_pictures():
@@ -95,7 +98,7 @@ def test_a_floor_adds_up_pictures_and_hits():
 
 def test_a_floor_times_each_shape_and_the_best_of_all(monkeypatch: pytest.MonkeyPatch):
     traced = trace(stack(), torch.zeros(1, 3, 32, 32), ["5"])
-    up, down = floors.up(traced.plan), floors.down(traced.plan, traced.targets["5"].value)
+    up, down = floors.up(traced.plan), floors.down(traced.plan, traced.targets["5"].value, [(2, 2)])
     assert all(rate > 0 for rate in floors.rates_of([*up, *down], Counter(), 3, (1, 8)).values())
     monkeypatch.setattr(floors, "_rate", lambda work, batch: batch * (4.0 if work.size == (5, 5) else 2.0))
     found, most = floors.floor(up, [down], [7], pictures=3, shapes=2, batches=(1, 8)), 8  # of three each way

@@ -27,7 +27,7 @@ from pixelward.core.kernels import kernels
 from pixelward.core.memory import at_once, left_of, taken
 from pixelward.core.path import path
 from pixelward.core.precision import like_of
-from pixelward.core.projector import PICTURES, Chosen, Projector
+from pixelward.core.projector import Chosen, Projector, together
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
@@ -101,7 +101,10 @@ def draw(
         gallery = Gallery(atlas, pictures)
         thumbs = set(atlas.hit_pictures())
         addresses = [record.address for record in wanted]
-        room = _Room() if memory is None or not wanted else _Room.of(memory, atlas, net, addresses, table)
+        shape = (len(atlas.preprocess.mean), *atlas.size)
+        room = _Room(None, together(shape))
+        if memory is not None and wanted:
+            room = _Room.of(memory, atlas, net, addresses, table)
         groups = list(_groups(atlas, wanted))
         rows = [_hits_by_picture(atlas, group) for group in groups]
         total = sum(len(set(by_picture) | (thumbs if number == 0 else set())) for number, by_picture in enumerate(rows))
@@ -176,8 +179,8 @@ def _done(atlas: Atlas, rules: str, unpool: str) -> tuple[str, ...]:
 class _Room(NamedTuple):
     """Bytes for tensors, None where nothing bounds them; pictures at once; bytes of sheets that wait to be written."""
 
-    tensors: float | None = None
-    pictures: int = PICTURES
+    tensors: float | None
+    pictures: int
     sheets: float = WAITING
 
     @classmethod
@@ -192,11 +195,11 @@ class _Room(NamedTuple):
         )
         traced = max(taken(survey, device) for survey in surveys)
         if device.type != "cpu":
-            return cls(tensors=left_of(memory, device, traced, "the pass of one picture"))
-        # As numbers and as it is shown; two batches are decoded ahead of the one at work, which is stacked once more.
-        loaded = 4 * (picture.numel() * picture.element_size() + 3 * atlas.size[0] * atlas.size[1])
+            return cls(left_of(memory, device, traced, "the pass of one picture"), together(picture.shape[1:]))
+        # As numbers and as it is shown; a batch is decoded ahead of the one at work, which is stacked once more.
+        loaded = 3 * (picture.numel() * picture.element_size() + 3 * atlas.size[0] * atlas.size[1])
         left = left_of(memory, device, max(2 * traced, 4 * loaded), "the pass of one picture, with all that it needs,")
-        return cls(left / 2, at_once(left / 4, loaded, PICTURES), min(WAITING, left / 8))
+        return cls(left / 2, at_once(left / 4, loaded, together(picture.shape[1:])), min(WAITING, left / 8))
 
 
 def _groups(atlas: Atlas, records: Sequence[LayerRecord]) -> Iterator[list[LayerRecord]]:
@@ -245,7 +248,7 @@ def _draw_group(
         sheets = {record.number: Sheets(atlas, record, gallery.preprocess, writer, tiles) for record in group}
         ids = sorted(by_picture | dict.fromkeys(thumbs))
         projector = Projector(net, [record.address for record in group], table, room.tensors)
-        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), 2 * room.pictures)
+        loaded = ahead((gallery.load(row) for row in atlas.pictures(ids).values()), room.pictures)
         while batch := list(islice(loaded, room.pictures)):
             for picture in batch:
                 if picture.id in thumbs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +13,7 @@ from pixelward.core.fields import Box, Extent
 from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import Plan
 from pixelward.core.project import follow, follow_all
+from pixelward.core.regions import Regions
 from pixelward.core.rules import DECONVNET, RuleSet
 from pixelward.core.trace import Target
 from pixelward.core.windows import cut, of_pictures
@@ -28,11 +29,25 @@ class Descent:
         self._target, self.device = target, target.activations.device
         crossed = path(plan, target.value, rules)
         self._boxes = _windows(plan, target.value, crossed)
+        self._regions = None
+        if self._boxes is not None:
+            height, width = target.activations.shape[2:]
+            self._regions = Regions((height, width), self._boxes[0], _size(plan))
         self._front = in_front(plan, target.value, crossed)
         # By the numbers of the steps, so that what these recorded of one batch is not kept.
         numbers = {id(step): number for number, step in enumerate(plan.steps)}
         self._way = [(numbers[id(crossing.step)], crossing.rule, crossing.sent) for crossing in crossed]
-        self.largest = _largest(plan, target.value, crossed, self._boxes)
+
+    def regions(self, positions: Tensor) -> Tensor:
+        """Numbers, (n,) int64, of the parts of the map in which hits at positions, (n, 2) int64, lie: those that share
+        one go down in the smallest windows."""
+        if self._regions is None:
+            return torch.zeros(len(positions), dtype=torch.int64)
+        return self._regions.of(positions.cpu())
+
+    def largest(self, plan: Plan, region: int | None) -> int:
+        """How many numbers the largest tensor holds that one hit of a region, or of any, becomes on its way down."""
+        return _largest(plan, self._target.value, [at for at, _, _ in self._way], self._windows_of(plan, region))
 
     def project(
         self, plan: Plan, channels: Tensor, positions: Tensor, pictures: Tensor, seeds: Tensor | None = None
@@ -40,19 +55,32 @@ class Descent:
         """Project n hits at once, each in the window that its signal can reach.
 
         channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns
-        the signals, (n, C, h, w), and their boxes in pixels; those of whole pictures where the reach has no bound or is
-        as large, and where the axis of the pictures is not the first. A plan that was traced of several pictures must
-        call no nodes (`calls_nodes`); a recorder's knows itself which serve all.
+        the signals, (n, C, h, w), and their boxes in pixels, outside of which all is zero: those of whole pictures
+        where the reach has no bound or is as large, and where the axis of the pictures is not the first. A plan that
+        was traced of several pictures must call no nodes (`calls_nodes`); a recorder's knows itself which serve all.
         """
         activations = self._target.activations
+        regions = self.regions(positions)
+        boxes = self._windows_of(
+            plan, int(regions[0]) if len(regions) and bool((regions == regions[0]).all()) else None
+        )
         channels, positions, pictures = (t.to(self.device) for t in (channels, positions, pictures))
         place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
         seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
         crossed = [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
         with torch.no_grad():
-            if self._boxes is not None:
-                return self._in_windows(plan, crossed, self._boxes, channels, positions, pictures, seeds)
+            if boxes is not None:
+                return self._in_windows(plan, crossed, boxes, channels, positions, pictures, seeds)
             return self._in_pictures(plan, crossed, place, pictures, seeds)
+
+    def _windows_of(self, plan: Plan, region: int | None) -> Mapping[int, Extent] | None:
+        """The windows of the hits of a region, None for all together; None where these go down on whole pictures."""
+        if self._boxes is None or self._regions is None:
+            return None
+        boxes = self._boxes if region is None else self._regions.cut(region, self._boxes, plan)
+        height, width = _size(plan)
+        first = boxes[0].box((0, 0), (height, width))
+        return boxes if first.height * first.width < height * width else None
 
     def _in_windows(
         self,
@@ -68,8 +96,7 @@ class Descent:
         signal = seeds.new_zeros(len(channels), self._target.activations.shape[1], 1, 1)
         signal[torch.arange(len(channels), device=seeds.device), channels, 0, 0] = seeds
         down = follow(windows, _along(crossed, windows), self._target.value, self._target.laid_out(signal))
-        height, width = plan.values[0].shape[2:]
-        return down, [boxes[0].box(tuple(place), (height, width)) for place in positions.tolist()]
+        return down, [boxes[0].box(tuple(place), _size(plan)) for place in positions.tolist()]
 
     def _in_pictures(
         self, plan: Plan, crossed: Sequence[Crossing], place: Sequence[Tensor], pictures: Tensor, seeds: Tensor
@@ -86,8 +113,7 @@ class Descent:
         for some in together:
             own = of_pictures(plan, crossed, pictures[some])
             parts.append(follow_all(own, _along(crossed, own), self._target.value, signal[some]))
-        height, width = plan.values[0].shape[2:]
-        return torch.cat(parts), [Box(0, 0, height, width)] * len(seeds)
+        return torch.cat(parts), [Box(0, 0, *_size(plan))] * len(seeds)
 
 
 def project_hits(
@@ -104,20 +130,22 @@ def project_hits(
 
 
 def _windows(plan: Plan, value: int, crossed: Sequence[Crossing]) -> Mapping[int, Extent] | None:
-    """The windows in which signals go down from `value`, by value; None where they go down on whole pictures."""
+    """What signals from `value` can reach, by value, where that has bounds and one size; else None."""
     boxes = reaches(plan, value, crossed)
     if calls_nodes(crossed) or 0 not in boxes or not all(box.is_even for box in boxes.values()):
         return None
-    if not in_front(plan, value, crossed):
-        return None
+    return boxes if in_front(plan, value, crossed) else None
+
+
+def _size(plan: Plan) -> tuple[int, int]:
+    """(height, width) of the plan's pictures."""
     height, width = plan.values[0].shape[2:]
-    first = boxes[0].box((0, 0), (height, width))
-    return boxes if first.height * first.width < height * width else None
+    return height, width
 
 
-def _largest(plan: Plan, value: int, crossed: Sequence[Crossing], boxes: Mapping[int, Extent] | None) -> int:
+def _largest(plan: Plan, value: int, steps: Iterable[int], boxes: Mapping[int, Extent] | None) -> int:
     """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
-    below = (number for crossing in crossed for number in crossing.step.inputs if number is not None)
+    below = (number for at in steps for number in plan.steps[at].inputs if number is not None)
     sizes = []
     for number in {value, *below}:
         met = plan.values[number]

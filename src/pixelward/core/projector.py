@@ -6,6 +6,7 @@ Each picture runs through the network once at most, and only as far as something
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,9 +21,16 @@ from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, RuleSet
 from pixelward.core.trace import Target, trace
 
-PICTURES = 16  # through the network at once
+PICTURES = 64  # whose hits go down together, at most: the more they are, the more batches are full
+FEW = 16  # likewise, however large they are
+PIXELS = 10_000_000  # numbers in the pictures of more than a few
 NUMBERS = 5_000_000  # in the largest signals of hits that go down at once: a few times what caches hold was fastest
 MOST = 128  # hits at once
+
+
+def together(shape: Sequence[int]) -> int:
+    """How many pictures of a shape, (C, H, W), are taken together where nothing bounds memory."""
+    return max(FEW, min(PICTURES, PIXELS // max(1, math.prod(shape))))
 
 
 class Chosen(NamedTuple):
@@ -65,9 +73,9 @@ class Projector:
         self._half = None if memory is None else memory / 2  # for the way up; the other for the way down
         self._recorder: Recorder | None = None
         self._shape: torch.Size | None = None  # of the pictures that it serves
-        self._pictures = PICTURES
+        self._pictures = PICTURES  # whose hits go down together
         self._descents: dict[str, Descent] = {}
-        self._hits: dict[str, int] = {}  # that go down at once, by layer
+        self._hits: dict[tuple[str, int | None], int] = {}  # that go down at once, by layer and region
 
     def project(self, pictures: Tensor, hits: Mapping[str, Chosen]) -> Iterator[Sent]:
         """Project hits of a batch, (N, C, H, W) float on the network's device, layer by layer in the order given."""
@@ -96,10 +104,11 @@ class Projector:
     def _begun(self, picture: Tensor) -> Recorder:
         """A recorder that has seen its first picture, and how many may be recorded at once."""
         recorder = Recorder(self._net, self._addresses, self._table, picture)
-        self._pictures = 1 if recorder.needs_all else PICTURES
+        most = together(picture.shape[1:])
+        self._pictures = 1 if recorder.needs_all else most
         if not recorder.needs_all and self._half is not None:
             one = taken(lambda: recorder.plan(picture), picture.device)
-            self._pictures = at_once(fitting(self._half, one, "the pass of a picture"), one, PICTURES)
+            self._pictures = at_once(fitting(self._half, one, "the pass of a picture"), one, most)
         return recorder
 
     def _plan(self, recorder: Recorder, pictures: Tensor) -> tuple[Plan, Mapping[str, Target]]:
@@ -118,20 +127,35 @@ class Projector:
                 self._descents[address] = Descent(plan, target, self._table)
             descent = self._descents[address]
             values = _held(target, chosen, traced)
-            for rows in _pieces(len(chosen.channels), self._most(plan, descent, address, chosen)):
+            for rows in self._batches(plan, descent, address, chosen):
                 signals, boxes = descent.project(plan, *chosen.part(rows))
-                yield Sent(address, torch.arange(rows.start, rows.stop), signals.float().cpu(), boxes, values[rows])
+                yield Sent(address, rows, signals.float().cpu(), boxes, values[rows])
 
-    def _most(self, plan: Plan, descent: Descent, address: str, chosen: Chosen) -> int:
-        """How many hits of a layer go down at once."""
-        if address not in self._hits:
-            most = at_once(NUMBERS, descent.largest, MOST)
+    def _batches(self, plan: Plan, descent: Descent, address: str, chosen: Chosen) -> Iterator[Tensor]:
+        """The numbers of hits that go down at once: full batches of a region each, and then what is left of all."""
+        regions = descent.regions(chosen.positions)
+        left = []
+        for region in sorted(set(regions.tolist())):
+            rows = (regions == region).nonzero()[:, 0]
+            most = self._most(plan, descent, address, region, chosen.part(rows))
+            full = len(rows) // most * most
+            yield from torch.split(rows[:full], most) if full else ()
+            left.append(rows[full:])
+        rest = torch.cat(left)
+        if len(rest):
+            most = self._most(plan, descent, address, None, chosen.part(rest))
+            yield from (rest[piece] for piece in _pieces(len(rest), most))
+
+    def _most(self, plan: Plan, descent: Descent, address: str, region: int | None, chosen: Chosen) -> int:
+        """How many hits of a layer go down at once: of a region, or of all together where that is None."""
+        if (address, region) not in self._hits:
+            most = at_once(NUMBERS, descent.largest(plan, region), MOST)
             if self._half is not None:
                 one = chosen.part(slice(0, 1))
                 needed = taken(lambda: descent.project(plan, *one), descent.device)
                 most = at_once(fitting(self._half, needed, f"the way down of a hit of {address}"), needed, most)
-            self._hits[address] = most
-        return self._hits[address]
+            self._hits[address, region] = most
+        return self._hits[address, region]
 
 
 def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:
