@@ -19,7 +19,7 @@ from live_atlas import live_atlas, network, pictures
 from live_served import HOME, atlas_once, served_once  # noqa: F401
 from pixelward.atlas import Atlas
 from pixelward.details import read_details
-from pixelward.examine import draw_details
+from pixelward.examine import draw_details, picture_of
 from pixelward.folder import details_file
 from pixelward.web import links
 from pixelward.web.live import at_length
@@ -111,6 +111,20 @@ def test_pictures_that_are_gone_or_changed_get_a_clear_answer(tmp_path: Path):
         assert client.get(f"/{address}").status_code == 200
 
 
+def test_a_single_picture_that_comes_back_is_found_again(tmp_path: Path):
+    atlas = live_atlas(tmp_path)
+    slug, channel, hit = hits(atlas, "conv2")[0]
+    row = picture_of(atlas, atlas.layer("conv2"), channel, hit)
+    file, aside = tmp_path / "pictures" / row.name, tmp_path / "aside"
+    address = links.details(slug, channel, hit, "html")
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as client:
+        file.rename(aside)
+        for _ in range(2):
+            assert client.get(f"/{address}").status_code == 410
+        aside.rename(file)
+        assert client.get(f"/{address}").status_code == 200
+
+
 def test_layers_that_are_not_drawn_have_none(tmp_path: Path):
     net = network()
     atlas = pw.scan(net, pictures(tmp_path / "pictures"), tmp_path / "atlas", layers=["conv1:relu", "conv2"], k=2)
@@ -179,3 +193,19 @@ def test_an_atlas_that_was_drawn_anew_is_let_go(tmp_path: Path):
         assert served.state.site.atlas is not before()
         gc.collect()
         assert before() is None
+
+
+def test_of_two_atlases_a_hit_and_the_live_page_say_which_they_are_of(tmp_path: Path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    atlas = live_atlas(one)
+    live_atlas(two)
+    slug, channel, hit = hits(atlas, "conv2")[0]
+    with TestClient(app(atlas.path, beside=two / atlas.path.name, model=network()), base_url=HOME) as both:
+        for address in (links.details(slug, channel, hit, "html"), links.LIVE):
+            assert f"one/{atlas.path.name}" in Tags(both.get(f"/{address}").text).words
+        for address in (links.details(slug, channel, hit, "json"), "live.json"):
+            assert both.get(f"/{address}").json()["compare"]["name"] == f"one/{atlas.path.name}"
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as alone:
+        assert alone.get("/live.json").json()["compare"] is None

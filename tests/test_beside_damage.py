@@ -97,16 +97,16 @@ def test_the_other_atlas_outlives_this_one(folders: tuple[Path, Path], served: T
     vanish(one)
     for address in pages:
         assert served.get(f"/{links.beside(address)}").status_code == 200
-    assert "atlas, which is no folder" in told(served, links.INDEX)
-    assert "atlas, which is no folder" in told(served, links.compare())
+    assert "atlas, which is not there any more" in told(served, links.INDEX)
+    assert "atlas, which is not there any more" in told(served, links.compare())
 
 
 def test_what_comes_back_is_compared_again(folders: tuple[Path, Path], served: TestClient):
     _, two = folders
     before = served.get(f"/{links.compare()}").content
     vanish(two)
-    assert "atlas (the atlas beside), which is no folder" in told(served, links.compare())
-    assert "atlas (the atlas beside), which is no folder" in told(served, links.beside(links.INDEX))
+    assert "atlas (the atlas beside), which is not there any more" in told(served, links.compare())
+    assert "atlas (the atlas beside), which is not there any more" in told(served, links.beside(links.INDEX))
     two.with_name("elsewhere").rename(two)
     assert served.get(f"/{links.compare()}").content == before
 
@@ -122,3 +122,24 @@ def test_a_file_that_may_not_be_read_names_its_atlas(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert "atlas (the atlas beside), of which a file cannot be read" in told(served, links.beside(address))
     assert "atlas, of which a file cannot be read" in told(served, address)
+
+
+def test_folders_of_short_relative_names_are_no_parts_of_other_words(folders: tuple[Path, Path], monkeypatch):
+    one, two = folders
+    two.rename(one.parent / "b")
+    monkeypatch.chdir(one.parent)
+    client = TestClient(app(one.name, beside="b"), base_url=HERE)
+    (one / "atlas.json").unlink()
+    (one.parent / "b" / "atlas.json").unlink()
+    assert "b (the atlas beside)" in told(client, links.beside(links.INDEX))
+    for address in (links.INDEX, links.beside(links.INDEX)):
+        words = told(client, address)
+        assert words.count("(the atlas beside)") <= 2
+        assert not re.search(r"\w\(the atlas beside\)|\(the atlas beside\)\w", words)
+
+
+def test_the_fault_of_the_page_that_is_asked_for_is_told_though_the_other_atlas_is_gone(folders, served):
+    one, two = folders
+    vanish(two)
+    os.truncate(one / "atlas.json", 60)
+    assert "the atlas beside" not in told(served, links.INDEX)

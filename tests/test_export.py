@@ -1,6 +1,7 @@
 """The exported site: whole or not there, every link resolves, an earlier export is replaced and nothing else is."""
 
 import json
+import shutil
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -152,3 +153,13 @@ def test_progress_ends_with_the_last_page(atlas: Atlas, tmp_path: Path):
 
 def test_the_site_can_be_read_by_everyone(site: Path):
     assert site.stat().st_mode & 0o777 == 0o755
+
+
+def test_damaged_details_are_told_by_their_units_page_and_end_no_export(atlas: Atlas, tmp_path: Path):
+    (record, channel, hit), *_ = told(atlas)
+    harmed = Atlas.open(shutil.copytree(atlas.path, tmp_path / "atlas"))
+    (harmed.path / details_file(record.slug, channel, hit, "json")).write_text("{")
+    export(harmed, tmp_path / "site")
+    assert not (tmp_path / "site" / links.details(record.slug, channel, hit)).exists()
+    page = (tmp_path / "site" / links.unit(record.slug, channel)).read_text("utf-8")
+    assert page == pages.html(content.unit_page(harmed, harmed.layer(record.address), channel))

@@ -148,6 +148,7 @@ def test_the_machine_itself_and_names_that_are_allowed_are_served(served: TestCl
 def test_other_names_are_refused_with_the_option_that_allows_them(served: TestClient, host: str):
     answer = served.get("/", headers={"host": host})
     assert answer.status_code == 421
+    assert "To the first page" not in answer.text  # it is refused under this name likewise
     assert f"--allow-host {host.removesuffix(':8000')}" in Tags(answer.text).words
     assert "zfnet64" not in answer.text
 
@@ -163,11 +164,12 @@ def test_a_request_names_one_host(served: TestClient):
 
 
 def test_hosts_are_written_as_browsers_do():
-    assert [host_name(each) for each in ("PC", "pc.example.org.", "::1", "[::1]")] == [
+    assert [host_name(each) for each in ("PC", "pc.example.org.", "::1", "[0:0::1]", "2001:DB8:0::5")] == [
         "pc",
         "pc.example.org",
         "[::1]",
         "[::1]",
+        "[2001:db8::5]",
     ]
     for wrong in ("http://pc", "pc:8000", "pc/x", "", "a b"):
         with pytest.raises(PixelwardError, match="next step: leave scheme, port and path away"):

@@ -142,7 +142,7 @@ def test_an_atlas_that_becomes_another_networks_is_told(atlas: Atlas, tmp_path: 
     assert "start it again" in refusal(answer, 503)
     assert "live" not in client.get("/").text
     shutil.rmtree(home)
-    assert "atlas, which is no folder" in refusal(send(client, encoded(photo())), 503)
+    assert "atlas, which is not there any more" in refusal(send(client, encoded(photo())), 503)
 
 
 def test_the_command_refuses_another_network_in_one_line(atlas: Atlas):

@@ -19,7 +19,7 @@ from pixelward.examine import draw_details
 from pixelward.folder import details_file
 from pixelward.web import links
 from pixelward.web.live import desk, uploads
-from pixelward.web.refusals import Busy, Unfinished
+from pixelward.web.refusals import Crowded, Unfinished
 from pixelward.web.serve import app
 from tags import Tags
 
@@ -150,7 +150,7 @@ def test_one_upload_too_many_is_told_to_come_again(monkeypatch: pytest.MonkeyPat
         async with AsyncExitStack() as stalled:
             for _ in range(desk.UPLOADS):
                 await stalled.enter_async_context(here.reading())
-            with pytest.raises(Busy, match="next step: send it again in a few seconds"):
+            with pytest.raises(Crowded, match="next step: send it again in a few seconds"):
                 async with here.reading():
                     pass
         async with here.reading():  # their places are free again

@@ -73,6 +73,15 @@ def test_half_a_place_is_refused_in_one_line_that_names_both(
     assert served.get(f"/live/{token}/{slug}/1.{what}?y=3&x=3").status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["projection", "patch", "map"])
+def test_a_drawing_without_a_place_is_that_of_the_strongest(atlas: Atlas, served: TestClient, token: str, kind: str):
+    slug = atlas.layers[0].slug
+    alone = served.get(f"/live/{token}/{slug}/1.{kind}.webp")
+    assert alone.status_code == 200
+    y, x = served.get(f"/live/{token}/{slug}/1.json").json()["position"]
+    assert alone.content == served.get(f"/live/{token}/{slug}/1.{kind}.webp?y={y}&x={x}").content
+
+
 def test_a_vector_has_no_places(atlas: Atlas, served: TestClient, token: str):
     slug = atlas.layers[-1].slug
     assert atlas.layers[-1].map == ()

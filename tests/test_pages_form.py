@@ -243,3 +243,10 @@ def test_the_twin_of_a_layer_says_once_what_is_known_of_a_picture(every: dict[st
     ids = {hit.picture for unit in page.units for hit in unit.hits}
     assert text.count('"thumb":') == len(ids) < sum(len(unit.hits) for unit in page.units)
     assert ' "' not in text.replace(NAMES[0].replace('"', '\\"'), "")
+
+
+def test_what_is_to_be_typed_is_set_apart_and_all_of_it_escaped():
+    assert pages.spelled("see `info <b>`, `again` & go") == (
+        "see <code>info &lt;b&gt;</code>, <code>again</code> &amp; go"
+    )
+    assert pages.spelled("one ` alone <i>") == "one ` alone &lt;i&gt;"

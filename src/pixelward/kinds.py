@@ -51,7 +51,7 @@ RECORD: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "preprocessing": _has,
         "rules": _is_text,
         "k": _is_count,
-        "size": partial(_are, _is_count, lengths=(2,)),
+        "size": partial(_are, lambda side: _is_count(side) and side != 0, lengths=(2,)),
         "tiles": lambda value: value is None or _has(value, size=_is_count, stride=_is_count),
         "sources": partial(_are, partial(_has, name=_is_text, path=_is_text)),
         "counts": partial(_has, pictures=_is_count, used=_is_count, skipped=_is_count),

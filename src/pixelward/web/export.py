@@ -11,10 +11,10 @@ from importlib.resources import as_file, files
 from itertools import chain
 from pathlib import Path
 
-from pixelward.atlas import Atlas
+from pixelward.atlas import Atlas, LayerRecord
 from pixelward.details import read_details
 from pixelward.errors import PixelwardError
-from pixelward.folder import KERNEL, SHEETS, details_file, sheet_file, thumb_file
+from pixelward.folder import KERNEL, SHEETS, Damaged, details_file, sheet_file, thumb_file
 from pixelward.likeness import Pairing
 from pixelward.web import links, pages
 from pixelward.web.beside import compare_layer_page, compare_page
@@ -124,13 +124,21 @@ def _pictures(atlas: Atlas, building: Path) -> None:
                     building / links.sheet(record.slug, channel, kind),
                 )
             for hit in range(1, atlas.k + 1):
-                if read_details(atlas, record, channel, hit) is not None:
+                if _has_details(atlas, record, channel, hit):
                     _link(
                         atlas.path / details_file(record.slug, channel, hit, "webp"),
                         building / links.details(record.slug, channel, hit),
                     )
     for id in atlas.hit_pictures():
         _link(atlas.path / thumb_file(id), building / links.thumb(id))
+
+
+def _has_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> bool:
+    """Whether a hit is told at length; of details that cannot be read its unit's page speaks."""
+    try:
+        return read_details(atlas, record, channel, hit) is not None
+    except Damaged:
+        return False
 
 
 def _link(source: Path, target: Path) -> None:

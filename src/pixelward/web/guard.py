@@ -8,9 +8,11 @@ An error that nobody foresaw becomes a page; its trace goes to the terminal.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +43,8 @@ _log = logging.getLogger("uvicorn.error")
 def host_name(given: str) -> str:
     """A host as browsers name it in their Host header, without a port. Raises PixelwardError if that is no name."""
     name = given.lower().rstrip(".")
+    with suppress(ValueError):  # an IPv6 address has many spellings, of which browsers send the shortest
+        name = ipaddress.ip_address(name.strip("[]")).compressed
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"
     match = _HOST.fullmatch(name)
@@ -79,7 +83,7 @@ class Guard:
         refused = self._refused(scope)
         if refused is not None:
             status, told = refused
-            await problem(scope, status, told)(scope, receive, guarded)
+            await problem(scope, status, told, alone=status == 421)(scope, receive, guarded)
             return
         try:
             await self._app(scope, receive, guarded)

@@ -123,13 +123,21 @@ def filled(template: str, page: object) -> str:
     return _environment().get_template(template).render(page=page, live=True, to=partial(links.relative, links.INDEX))
 
 
-def problem(title: str, told: PixelwardError, piece: bool = False) -> str:
+def problem(title: str, told: PixelwardError, *, piece: bool = False, alone: bool = False) -> str:
     """The page of a server that cannot give what it was asked for, or the piece of one that says it.
 
-    Its links begin at the root of the site.
+    Its links begin at the root of the site; there are none where it is `alone`: they would lead to the same refusal.
     """
     template = _environment().get_template("live/problem.html" if piece else "problem.html")
-    return template.render(title=title, told=told, to=lambda target: f"/{target}")
+    return template.render(title=title, told=told, alone=alone, to=lambda target: f"/{target}")
+
+
+def spelled(words: str) -> Markup:
+    """Words in which what stands between backticks is to be typed."""
+    parts = re.split("`([^`]+)`", words)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(each) if at % 2 else escape(each) for at, each in enumerate(parts)
+    )
 
 
 def minus(value: object) -> str:
@@ -287,7 +295,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "minus": minus, "curly": curly}
+    environment.filters |= {"number": _number, "minus": minus, "curly": curly, "spelled": spelled}
     environment.filters |= {"bits": math.log2, "signed": signed, "breakable": breakable}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "gridlines": gridlines}
     environment.globals |= {"shade": shade, "slab": slab, "surroundings": surroundings, "whole": whole}

@@ -31,9 +31,18 @@ SHOWN = 200  # characters of an address that are repeated
 
 
 def problem(
-    scope: Scope, status: int, told: PixelwardError, headers: Mapping[str, str] | None = None, title: str = ""
+    scope: Scope,
+    status: int,
+    told: PixelwardError,
+    headers: Mapping[str, str] | None = None,
+    title: str = "",
+    *,
+    alone: bool = False,
 ) -> Response:
-    """The answer to the request of `scope`: JSON where it asks for that, else a page or a piece of one."""
+    """The answer to the request of `scope`: JSON where it asks for that, else a page or a piece of one.
+
+    alone: whether every other page is refused likewise.
+    """
     if status == 409 and wants_piece(scope):
         return Response(status_code=204, headers={"cache-control": "no-store"})  # nothing to show, and no error
     title = title or TITLES.get(status) or HTTPStatus(status).phrase
@@ -42,7 +51,7 @@ def problem(
         plain = {"problem": title, "given": told.given, "allowed": told.allowed, "next_step": told.next_step}
         text = json.dumps(plain, indent=1) + "\n"
         return Response(text.encode(), status, headers, "application/json")
-    text = pages.problem(title, told, piece=wants_piece(scope))
+    text = pages.problem(title, told, piece=wants_piece(scope), alone=alone)
     return Response(text.encode(), status, headers, "text/html; charset=utf-8")
 
 

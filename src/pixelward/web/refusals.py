@@ -14,6 +14,7 @@ class Refusal(PixelwardError):
     status: ClassVar[int] = 400
     title: ClassVar[str] = ""  # "" for the usual one of the status
     headers: ClassVar[Mapping[str, str]] = {}
+    everywhere: ClassVar[bool] = False  # whether every page is refused likewise
 
 
 class Busy(Refusal):
@@ -21,6 +22,14 @@ class Busy(Refusal):
 
     status = 503
     title = "The network is busy"
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "3"}
+
+
+class Crowded(Refusal):
+    """So many pictures arrive already that one more would wait too long."""
+
+    status = 503
+    title = "Too many pictures arrive at once"
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "3"}
 
 
@@ -57,6 +66,12 @@ class Unreadable(Refusal):
     @classmethod
     def of(cls, error: PixelwardError) -> Unreadable:
         return cls(given=error.given, allowed=error.allowed, next_step=error.next_step)
+
+
+class Vanished(Unreadable):
+    """An atlas that is not where it was."""
+
+    everywhere = True
 
 
 class Unfinished(Refusal):

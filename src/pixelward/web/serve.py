@@ -22,7 +22,7 @@ from pixelward.web import links
 from pixelward.web.answers import answer
 from pixelward.web.guard import LOOPBACK, Guard, host_name
 from pixelward.web.problems import address_of, problem
-from pixelward.web.refusals import Refusal, Unreadable
+from pixelward.web.refusals import Refusal, Unreadable, Vanished
 from pixelward.web.site import Site
 from pixelward.words import listed
 
@@ -92,7 +92,7 @@ def serve(
     for each in filter(None, (site, site.beside)):
         if each.atlas.drawings is None:
             note(f"{each.folder} is without pictures so far; make them with: pixelward draw {each.folder} MODEL")
-    if not _own(host):
+    if not _own(listening.getsockname()[0]):
         names = "" if allow_hosts or own else "; name what they call it with --allow-host"
         note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")
     shown = "127.0.0.1" if _any(host) else host_name(host)
@@ -119,7 +119,7 @@ def _live(site: Site) -> APIRouter:
         except (PixelwardError, OSError) as error:
             raise _unreadable(site, error) from error
 
-    desk = Desk(now)
+    desk = Desk(now, site.standing)
     every = routes.router(desk)
     every.include_router(at_length.router(desk))
     return every
@@ -186,15 +186,23 @@ def _mistaken(request: Request, error: Exception) -> Response:
         error = Unreadable.of(error)
     told = _discreet(request.app.state.site, error)
     if isinstance(error, Refusal):
-        return problem(request.scope, error.status, told, error.headers, error.title)
+        return problem(request.scope, error.status, told, error.headers, error.title, alone=error.everywhere)
     return problem(request.scope, 400, told)
 
 
 def _unreadable(site: Site, error: PixelwardError | OSError) -> Unreadable:
     """For an atlas that vanished, is not finished or is damaged."""
+    both = [each for each in (site, site.beside) if each is not None]
+    told = error.given if isinstance(error, PixelwardError) else str(error.filename or "")
+    gone = next((each for each in both if str(each.folder) in told and not each.folder.is_dir()), None)
+    if gone is not None:
+        return (Vanished if gone is site else Unreadable)(
+            given=f"{gone.folder}, which is not there any more",
+            allowed="the atlas where it was when the server was started",
+            next_step="put it back, then load this page again",
+        )
     if isinstance(error, PixelwardError):
         return Unreadable.of(error)
-    both = [each for each in (site, site.beside) if each is not None]
     named = Path(str(error.filename or ""))
     whose = next((each for each in both if named.is_relative_to(each.folder)), site)
     return Unreadable(
@@ -227,12 +235,9 @@ def _any(host: str) -> bool:
         return host == ""
 
 
-def _own(host: str) -> bool:
-    """Whether only this machine can reach a host. A name can stand for anything, whatever it begins with."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _own(address: str) -> bool:
+    """Whether only this machine can reach an address that it listens at."""
+    return ipaddress.ip_address(address).is_loopback
 
 
 def _listen(host: str, port: int) -> socket.socket:

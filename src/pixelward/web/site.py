@@ -75,7 +75,7 @@ class Site:
 
         Raises PixelwardError if one of them holds no finished atlas, or if they have no picture in common.
         """
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # so that its name in an error is not a part of another word
         self.beside = None if beside is None else Site(beside, outer=self.folder)
         self._outer = outer
         self._studio = studio
@@ -125,7 +125,7 @@ class Site:
                 if edition is None or edition.seen != seen:
                     self._edition = None
                     atlas = Atlas.open(self.folder, mapped=False)
-                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas), self._standing())
+                    edition = _Edition(seen, atlas, self.beside, self._studio_of(atlas), self.standing)
                     self._edition = edition
         return edition
 
@@ -142,7 +142,8 @@ class Site:
             own = (*own, _stamp(self._outer / ATLAS))
         return own if self.beside is None else (*own, *self.beside._seen())
 
-    def _standing(self) -> Standing | None:
+    @property
+    def standing(self) -> Standing | None:
         """How the atlas is compared with another, if it is. Names come from the folders alone, so that the pages of one
         atlas stay as they are when the other one vanishes."""
         if self.beside is not None:

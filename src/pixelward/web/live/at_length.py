@@ -18,7 +18,7 @@ from pixelward.web.answers import answer
 from pixelward.web.content import details_page
 from pixelward.web.live.desk import READ, Desk, Sight, layer_of
 from pixelward.web.live.kept import Kept
-from pixelward.web.live.samples import gallery
+from pixelward.web.live.samples import load
 from pixelward.web.refusals import Impossible, Moved, Refusal
 from pixelward.web.site import Item
 from pixelward.web.studio import Studio
@@ -48,7 +48,7 @@ def router(desk: Desk) -> APIRouter:
             found = await made_now(request, desk.sight(atlas, studio), record, channel, hit)
         body = found[1]
         if ending != "webp":
-            page = details_page(atlas, record, channel, found[0])
+            page = details_page(atlas, record, channel, found[0], standing=desk.standing)
             body = (pages.twin(page) if ending == "json" else pages.html(page, live=studio is not None)).encode()
         return answer(request, Item.of(links.details(slug, channel, hit, ending), body))
 
@@ -75,7 +75,7 @@ def _made(studio: Studio, atlas: Atlas, kept: Known, record: LayerRecord, channe
     if found is None:
         row = picture_of(atlas, record, channel, hit)
         try:
-            loaded = gallery(atlas).load(row)
+            loaded = load(atlas, row)
         except (PixelwardError, OSError) as error:
             raise Moved(
                 given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",

@@ -14,7 +14,8 @@ from fastapi import HTTPException, Request
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.web.live.uploads import Pictures
-from pixelward.web.refusals import Busy, OtherNetwork, Superseded
+from pixelward.web.refusals import Crowded, OtherNetwork, Superseded
+from pixelward.web.standing import Standing
 from pixelward.web.studio import Studio
 
 PAGE = "x-pixelward-page"  # the header in which a page says which of all it is
@@ -50,21 +51,24 @@ class Sight:
 class Desk:
     """Where all questions come in."""
 
-    def __init__(self, now: Callable[[], tuple[Atlas, Studio | None]]) -> None:
-        """now: gives the atlas as it is, and its studio, None where the network is not its own."""
-        self.now = now
+    def __init__(self, now: Callable[[], tuple[Atlas, Studio | None]], standing: Standing | None = None) -> None:
+        """now: gives the atlas as it is, and its studio, None where the network is not its own.
+
+        standing: of the atlas, in a comparison with another.
+        """
+        self.now, self.standing = now, standing
         # By studio: a picture that was prepared as another scan did is none for this one.
         self._pictures: WeakKeyDictionary[Studio, Pictures] = WeakKeyDictionary()
         self._reading = asyncio.Semaphore(UPLOADS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """While an upload is read. Raises Busy where as many as may be arrive and none ends within TURN."""
+        """While an upload is read. Raises Crowded where as many as may be arrive and none ends within TURN."""
         try:
             async with asyncio.timeout(TURN):
                 await self._reading.acquire()
         except TimeoutError as error:
-            raise Busy(
+            raise Crowded(
                 given=f"one more picture, while {UPLOADS} arrive",
                 allowed=f"{UPLOADS} that arrive at once",
                 next_step="send it again in a few seconds",

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pixelward.core.fields import Box
-from pixelward.web.entries import LayerEntry, Sample, UnitEntry
+from pixelward.web.entries import Beside, LayerEntry, Sample, UnitEntry
 
 
 @dataclass(frozen=True)
 class LivePage:
-    """Where a picture is tried. samples: pictures of the atlas that can be. bytes, pixels: what an upload may have."""
+    """Where a picture is tried.
+
+    samples: pictures of the atlas that can be. bytes, pixels: what an upload may have. compare: as of the first page.
+    """
 
     path: str
     network: str
@@ -23,6 +26,7 @@ class LivePage:
     samples: tuple[Sample, ...]
     bytes: int
     pixels: int
+    compare: Beside | None
 
 
 @dataclass(frozen=True)

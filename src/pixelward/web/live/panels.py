@@ -96,8 +96,7 @@ def unit_panel(
     position: tuple[int, int] | None,
 ) -> UnitPanel:
     """The projection of a unit, at `position` or its strongest place, beside its hits in the atlas."""
-    drawings = atlas.drawings
-    rules, unpool = (drawings.rules, drawings.unpool) if drawings else ("deconvnet", "sum")
+    rules, unpool = how_drawn(atlas)
     place = position if record.map else None
     found = cast(
         Projection,
@@ -115,7 +114,7 @@ def unit_panel(
     (unit,) = gather.unit_entries(atlas, record, [channel])
     layer = gather.layer_entry(atlas, record)
     values = activations(studio, record, picture)[channel]
-    close, largest = _draw(studio, record, picture, found, values, unit.closer)
+    close, largest = _draw(studio, (rules, unpool), record, picture, found, values, unit.closer)
     image = partial(links.tried_unit_image, token, record.slug, channel, found.position)
     return UnitPanel(
         path=links.tried_unit(token, record.slug, channel, found.position),
@@ -143,6 +142,7 @@ def unit_panel(
 
 def _draw(
     studio: Studio,
+    how: tuple[str, str],
     record: LayerRecord,
     picture: Tried,
     found: Projection,
@@ -164,7 +164,7 @@ def _draw(
         ("patch", maps.exact(_tile(picture.shown, view))),
         ("map", maps.single(values)),
     ):
-        picture.files.put(drawn_name(record, found.channel, found.position, kind), tile)
+        picture.files.put(drawn_name(how, record, found.channel, found.position, kind), tile)
     return focus is not None, drawn.scale
 
 
@@ -178,9 +178,15 @@ def sheet_name(record: LayerRecord, scale: str) -> str:
     return f"{record.slug}.{scale if record.map else 'layer'}"
 
 
-def drawn_name(record: LayerRecord, channel: int, position: tuple[int, ...], kind: str) -> str:
-    """What a drawing of a unit is kept under."""
-    return f"{record.slug}.{channel}.{'.'.join(map(str, position))}.{kind}"
+def how_drawn(atlas: Atlas) -> tuple[str, str]:
+    """Rules and unpooling: the atlas's own, else the paper's."""
+    drawings = atlas.drawings
+    return (drawings.rules, drawings.unpool) if drawings else ("deconvnet", "sum")
+
+
+def drawn_name(how: tuple[str, str], record: LayerRecord, channel: int, position: tuple[int, ...], kind: str) -> str:
+    """What a drawing of a unit is kept under. how: as of `how_drawn`, for an atlas may be drawn anew in another way."""
+    return f"{'.'.join(how)}.{record.slug}.{channel}.{'.'.join(map(str, position))}.{kind}"
 
 
 def activations(studio: Studio, record: LayerRecord, picture: Tried) -> NDArray[np.float32]:

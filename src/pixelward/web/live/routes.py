@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
@@ -23,8 +23,10 @@ from pixelward.web.live.samples import sampled, samples
 from pixelward.web.live.uploads import Tried
 from pixelward.web.problems import wants_json, wants_piece
 from pixelward.web.refusals import Impossible, Refusal
+from pixelward.web.standing import Standing
 from pixelward.web.studio import Studio
 
+T = TypeVar("T")
 Order = Literal["share", "value", "number"]
 Scale = Literal["map", "layer"]
 
@@ -37,7 +39,7 @@ def router(desk: Desk) -> APIRouter:
     @read("/live.html")
     @read("/live.json")
     def page(request: Request) -> Response:
-        found = live_page(desk.look().atlas)
+        found = live_page(desk.look().atlas, standing=desk.standing)
         return _answer(request, "live/page.html", found, {PERMISSIONS: CAMERA})
 
     @routes.post("/live/pictures")
@@ -104,13 +106,7 @@ def router(desk: Desk) -> APIRouter:
         job = asked(record, picture, token, channel, _place(record, channel, y, x))
         if _alone(request):
             return _to_live(request, links.live(record.slug, channel, token))
-        try:
-            panel = await here.run(request, "unit", job)
-        except (Refusal, Damaged):
-            raise
-        except PixelwardError as error:  # a layer that no rule can project, above all
-            raise Impossible.of(error) from error
-        return _answer(request, "live/unit.html", panel)
+        return _answer(request, "live/unit.html", await possible(here.run(request, "unit", job)))
 
     @read("/live/{token}/{slug}/{channel:int}.{kind}.webp")
     async def unit_image(
@@ -126,12 +122,31 @@ def router(desk: Desk) -> APIRouter:
         picture, record = here.pictures.get(token), here.layer(slug)
         place = _place(record, channel, y, x)
         job = asked(record, picture, token, channel, place)
-        return await drawn(request, here, picture, panels.drawn_name(record, channel, place or (), kind), job)
+        if place is None and record.map:  # drawings are kept by the place that they are of
+            y, x = (await possible(here.run(request, f"drawing {kind}", job))).position
+            place = y, x
+            job = asked(record, picture, token, channel, place)
+        return await drawn(
+            request,
+            here,
+            picture,
+            panels.drawn_name(panels.how_drawn(here.atlas), record, channel, place or (), kind),
+            job,
+        )
 
     def asked(
         record: LayerRecord, picture: Tried, token: str, channel: int, place: tuple[int, int] | None
     ) -> Callable[[Studio, Atlas], UnitPanel]:
         return partial(panels.unit_panel, record=record, picture=picture, token=token, channel=channel, position=place)
+
+    async def possible(work: Awaitable[T]) -> T:
+        """What `work` comes to. Raises Impossible above all for a layer that no rule can project."""
+        try:
+            return await work
+        except (Refusal, Damaged):
+            raise
+        except PixelwardError as error:
+            raise Impossible.of(error) from error
 
     async def drawn(
         request: Request, here: Sight, picture: Tried, name: str, job: Callable[[Studio, Atlas], object]
@@ -139,7 +154,7 @@ def router(desk: Desk) -> APIRouter:
         """A drawing, made anew where it was too long ago."""
         found = picture.files.get(name)
         if found is None:
-            await here.run(request, f"drawing {name}", job)
+            await possible(here.run(request, f"drawing {name}", job))
             found = picture.files.get(name)
         if found is None:
             raise HTTPException(404)
@@ -169,8 +184,8 @@ def _place(record: LayerRecord, channel: int, y: int | None, x: int | None) -> t
     return place
 
 
-def live_page(atlas: Atlas) -> LivePage:
-    """Where a picture is tried."""
+def live_page(atlas: Atlas, *, standing: Standing | None = None) -> LivePage:
+    """Where a picture is tried. standing: of the atlas, in a comparison with another."""
     return LivePage(
         path=links.LIVE,
         network=atlas.network["model"],
@@ -179,6 +194,7 @@ def live_page(atlas: Atlas) -> LivePage:
         samples=samples(atlas),
         bytes=uploads.BYTES,
         pixels=uploads.PIXELS,
+        compare=None if standing is None else standing.of_all,
     )
 
 

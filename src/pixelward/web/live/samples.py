@@ -6,11 +6,11 @@ from functools import lru_cache
 
 from PIL import Image
 
-from pixelward.atlas import Atlas
+from pixelward.atlas import Atlas, PictureRow
 from pixelward.data.images import decode, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
 from pixelward.folder import damaged, thumb_file
-from pixelward.gallery import Gallery
+from pixelward.gallery import Gallery, Loaded
 from pixelward.web import links
 from pixelward.web.entries import Sample
 from pixelward.web.live.uploads import Tried
@@ -35,7 +35,7 @@ def sampled(atlas: Atlas, id: int) -> Tried:
     name = row.title
     width, height = row.width or 0, row.height or 0
     try:
-        loaded = gallery(atlas).load(row)
+        loaded = load(atlas, row)
         return Tried(name, loaded.pixels, loaded.shown, width, height, ())
     except (PixelwardError, OSError) as missing:
         file = atlas.path / thumb_file(id)
@@ -55,7 +55,24 @@ def sampled(atlas: Atlas, id: int) -> Tried:
         return Tried(name, pixels, to_rgb(pixels, atlas.preprocess), width, height, (note,))
 
 
+def load(atlas: Atlas, row: PictureRow) -> Loaded:
+    """A scanned picture. Raises PixelwardError or OSError where it is not what or where it was.
+
+    The sources are listed once, for that may take long, and once more where that fails: a picture that was missing then
+    may have come back.
+    """
+    before = _gallery.cache_info().hits
+    found = _gallery(atlas)
+    try:
+        return found.load(row)
+    except (PixelwardError, OSError):
+        if _gallery.cache_info().hits == before:  # it was listed just now
+            _gallery.cache_clear()
+            raise
+        _gallery.cache_clear()
+        return _gallery(atlas).load(row)
+
+
 @lru_cache(maxsize=1)
-def gallery(atlas: Atlas) -> Gallery:
-    """The scanned pictures: listed once, for that may take long."""
+def _gallery(atlas: Atlas) -> Gallery:
     return Gallery(atlas, None)

@@ -75,10 +75,10 @@
     if (!written) return () => true;
     if (NUMBERS.test(written)) {
       const ranges = [...written.matchAll(new RegExp(RANGE, "gi"))].map(([, from, to]) => [Number(from), Number(to ?? from)]);
-      const has = ({ number }) => ranges.some(([from, to]) => from <= number && number <= to);
+      const has = ({ number }) => ranges.some((ends) => Math.min(...ends) <= number && number <= Math.max(...ends));
       if (units.some(has) || corpses.some(has)) return has;
     }
-    const words = plain(written).split(/\s+/).filter(Boolean);
+    const words = plain(written).split(/[\s,;]+/).filter(Boolean);
     const fitting = ofPictures().map((name) => words.every((word) => name.includes(word)));
     return (unit) => Boolean(unit.item) && picturesOf(unit).some((picture) => fitting[picture]); // a dead one has none
   };

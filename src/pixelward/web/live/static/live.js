@@ -230,7 +230,7 @@
   const sheetOf = async (root) => {
     try {
       const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
-      return reply.ok ? await createImageBitmap(await reply.blob()) : null;
+      return reply.status === 200 ? await createImageBitmap(await reply.blob()) : null; // 204: a newer question
     } catch {
       unreachable();
       return null;
