@@ -20,27 +20,28 @@ WHAT = """## What is measured
 - **Gallery.** The strongest hits of every unit of every convolutional layer go down to the pixels, the way up
   included. Pixelward runs each picture through the network once, as far as something has to be recorded of it (the
   activations are known from the scan), and sends all hits that chose it down together, each in the window that it can
-  reach, in the batches of `pixelward draw`'s projector; reading pictures, tiles and sheets are left out on both
-  sides. Of the deep networks a few hits a layer and batch of pictures stand for all, and all layers go at once, where
-  `draw` takes a group of layers after the other, each of which runs its pictures again. Captum's
+  reach of the picture, in the batches of `pixelward draw`'s projector; reading pictures, tiles and sheets are left out
+  on both sides. Of the deep networks some hits a layer and batch of pictures stand for all, and all layers go at once,
+  where `draw` takes a group of layers after the other, each of which runs its pictures again. Captum's
   `NeuronDeconvolution` is called as its users do (one unit, one picture a call) on random hits of every layer, and
   for ZFNet also in batches of several sizes, with channels first and last, of which the best counts. Response norms,
-  which the deconvnet passes by, Captum differentiates: of ZFNet's and GoogLeNet's ratio a part is that. Weights are
-  random but for GoogLeNet's, so that hits lie in fewer pictures than those of a trained network would, and more of
-  them share one way up.
+  which the deconvnet passes by, Captum differentiates, and on the way up it meets torch's own form of them, which takes
+  five times as long as ours: of ZFNet's and GoogLeNet's ratio a part is that. Weights are random but for GoogLeNet's,
+  so that hits lie in fewer pictures than those of a trained network would, and more of them share one way up.
 - **Pass.** A scan, from the files to the finished atlas, beside the bare forward pass of the same network over the same
   pictures, decoded ahead by the same loader; and beside zennit-crp's search on the same network, layers and pictures,
   which also runs backwards, for relevance, and decodes between its batches. The bare pass is as users write it, its
-  pictures with their channels first: the goal is for this one. A scan lays them with their channels last where the
-  network gives the same, at which the same convolutions are faster: so it can take less time than that bare pass.
-  Like for like is the bare pass with network and batches in `channels_last`, {alike}.
+  pictures with their channels first, in batches of 32 or of the scan's own size, whichever is faster: the goal is for
+  this one. A scan lays its pictures with their channels last where the network gives the same, at which the same
+  convolutions are faster, and has a quicker response norm: so it can take less time than that bare pass. Nearer to like
+  for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone.
   Tiles of a drawing wait for their sheets on the disk; what still grows are the sheets themselves (of k = 100 ten by
   ten tiles), the batches of hits, which are full only where there are enough, and the windows of a deeper layer.
 - **Reading.** One unit's hits, from a folder that was not opened before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
-  pool, gate or norm; for every hit the convolutions of its dense cone, in windows no larger than the maps, the first a
-  slice of the weights), divided by the best rate reached in the same run, by torch's own convolutions, forward,
+  pool, gate or norm; for every hit the convolutions of its dense cone, in windows as far as these lie on the maps, the
+  first a slice of the weights), divided by the best rate reached in the same run, by torch's own convolutions, forward,
   transposed and by the phases of the stride, with channels first and last, in several batch sizes, or by the form that
   is used here: once for any shape of that network, once for each shape (the most expensive of each way; the others at
   the best of all), since small maps and few channels go at a fraction of the best rate. The share of the floor is the
@@ -71,12 +72,19 @@ In use, for the galleries:
   places, as a unit's first, and one of single pixels: a product likewise.
 - Unpooling in one pass, by flat places; switches read off autograd's record by a table of differences in the place of
   divisions.
+- A response norm as a sum of slices of its channels, a few pictures at a time, in the place of torch's pool over three
+  axes: a fifth of the time, where it took a third of a way up through ZFNet.
+- Pictures run up so few at once that no map takes more than 32 MiB. Larger blocks of memory go back to the system when
+  they are freed, and have to be zeroed by it when they are asked for again.
+- Windows cut where they leave the picture. Along each axis a map is split in up to three runs of places, and full
+  batches of hits of one region have windows of one, smaller size. 64 pictures' hits go together, so that batches fill.
 - Masks only at values where signals can leave their maps. The way down of a layer (which steps, which windows, their
   batch) worked out once for all batches.
 - Hits at once by the size of their largest signal, in powers of two, since kernels are set up anew for other lengths.
 
-In use, for the pass: maxima without places for all units, places only for those that enter the strongest; a thread that
-decodes ahead; pictures with their channels last; the network stopped after the last layer.
+In use, for the pass: the same response norm; batches of 16; maxima without places for all units, places only for
+those that enter the strongest; a thread that decodes ahead; pictures with their channels last; the network stopped
+after the last layer.
 
 Not in use:
 

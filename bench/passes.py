@@ -58,7 +58,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
 
     ways: dict[str, Callable[[Tensor], object]] = {"bare": net, "channels last": turned, "stopped": stopped}
     first = torch.stack(list(islice(pictures.tensors(preprocess), BATCH)))
-    sizes = sorted({BATCH, quickest_batch(net, default_layers(net))})
+    sizes = sorted({BATCH, quickest_batch(net)})
     at_once = {who: faster(way, first, sizes) for who, way in ways.items()}
     given = interleaved(
         {

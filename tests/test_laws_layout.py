@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 import pixelward as pw
-from exact_scans import LAYERS, SIDE, hits, interrupted_when_saved, maps_of, network, pictures
+from exact_scans import LAYERS, hits, interrupted_when_saved, maps_of, network, pictures
 from pixelward.core import memory
 from pixelward.core.layers import layers
 from pixelward.core.layout import laid_out
@@ -80,16 +79,24 @@ def test_a_scan_that_goes_on_takes_batches_and_turns_pictures_as_it_began(tmp_pa
     assert set(sizes[-2:]) == {taken}
 
 
-def test_where_nobody_asks_a_batch_keeps_the_largest_layer_in_memory_that_stays_in_hand(tmp_path, monkeypatch):
-    net, folder = network(), pictures(tmp_path / "photos", 9)
-    largest = max(math.prod(layer.shape) for layer in layers(net, size=(SIDE, SIDE))) * 4
-    monkeypatch.setattr(memory, "BLOCK", 3 * largest + 1)
+def test_where_nobody_asks_for_a_batch_it_suits_the_device(tmp_path):
+    net, folder = network(), pictures(tmp_path / "photos", 17)
     sizes = []
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     scan(net, folder, tmp_path / "atlas")
-    assert sizes[-3:] == [3, 3, 3]
-    assert memory.in_a_block(largest, 32, torch.device("cuda")) == 32
-    assert memory.in_a_block(10 * memory.BLOCK, 32, torch.device("cpu")) == 1
+    assert sizes[-2:] == [16, 16]
+    assert scanning.quickest_batch(net.to("meta")) == 32
+
+
+def test_as_many_pictures_run_up_at_once_as_keep_a_map_in_a_block():
+    cpu = torch.device("cpu")
+    assert [memory.in_a_block(one, 64, cpu) for one in (1, memory.BLOCK // 7, memory.BLOCK, 2 * memory.BLOCK)] == [
+        64,
+        7,
+        1,
+        1,
+    ]
+    assert memory.in_a_block(memory.BLOCK, 64, torch.device("cuda")) == 64
 
 
 def test_a_bound_on_memory_counts_the_maps_of_all_layers_that_are_compared(tmp_path, monkeypatch):

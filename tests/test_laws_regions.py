@@ -83,6 +83,23 @@ def test_every_hit_goes_down_once_in_full_batches_of_its_region_or_with_what_is_
             assert not whole.any()
 
 
+def test_a_bound_on_memory_measures_whole_windows_for_hits_of_all_regions(monkeypatch):
+    measured = []
+
+    def taken(run, device):
+        found = run()
+        measured.append(found[0].shape[2:].numel() if isinstance(found, tuple) else 1)
+        return measured[-1]
+
+    monkeypatch.setattr(projecting, "taken", taken)
+    places = torch.tensor([[0, 0], [7, 7]])
+    zeros = torch.zeros(2, dtype=torch.int64)
+    chosen = Chosen(zeros, places, zeros, torch.ones(2, dtype=torch.float64))
+    list(Projector(net(), ["4"], memory=1e4).project(torch.randn(1, 3, 32, 32, dtype=torch.float64), {"4": chosen}))
+    one, two, all_together = measured[1:]
+    assert max(one, two) < all_together == 25 * 25
+
+
 def test_a_map_whose_windows_lie_in_the_picture_is_one_region():
     found = Regions((20, 20), Extent(Span(4, -3, 7), Span(4, -3, 7)), (80, 80))
     assert set(found.of(torch.tensor([[0, 0], [19, 19], [7, 12]])).tolist()) == {0}

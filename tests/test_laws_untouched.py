@@ -93,8 +93,8 @@ def test_the_graph_is_freed_with_its_plan_and_does_not_wait_for_the_garbage_coll
     kept = []
     made = Sentinel.__init__
 
-    def note(self, *arguments):
-        made(self, *arguments)
+    def note(self, *arguments, **named):
+        made(self, *arguments, **named)
         kept.append(weakref.ref(self))
 
     monkeypatch.setattr(Sentinel, "__init__", note)

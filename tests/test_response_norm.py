@@ -1,4 +1,4 @@
-"""The response norm in its quicker form is torch's own, and it is what runs inside of a pass."""
+"""The response norm in its quicker form gives what torch's own does, and runs where many pictures do."""
 
 import pytest
 import torch
@@ -9,8 +9,13 @@ from torch import nn
 
 import pixelward as pw
 from pixelward.core import response_norm
+from pixelward.core.graph import read
 from pixelward.core.layers import layers, observe
+from pixelward.core.project import walk
+from pixelward.core.recorder import Recorder
 from pixelward.core.response_norm import local_response_norm
+from pixelward.core.rules import DECONVNET, GRADIENT, RESPONSE_NORM
+from pixelward.core.trace import Pass, trace
 
 CLOSE = 1e-12
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -66,29 +71,55 @@ def test_it_may_be_mapped_over():
     assert torch.allclose(mapped, F.local_response_norm(x, 3))
 
 
-def test_it_runs_in_every_pass_and_a_users_rule_finds_it_by_torchs_name(monkeypatch):
-    """The network is asked for torch's function, as a module and by name; nothing of torch's own form runs."""
+class Net(nn.Module):
+    """The norm as a module and by its name."""
 
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one, self.norm, self.two = nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(3), nn.Conv2d(4, 4, 3)
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.norm, self.two = nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(3), nn.Conv2d(4, 4, 3)
+        self.double().eval()
 
-        def forward(self, x):
-            return self.two(F.local_response_norm(self.norm(F.relu(self.one(x))), 3))
+    def forward(self, x):
+        y = F.max_pool2d(F.local_response_norm(self.norm(F.relu(self.one(x))), 3), 2)
+        return self.two(y)
 
-    torch.manual_seed(0)
-    net, x = Net().double().eval(), maps(1, 3, 12)
-    expected, shown, met = net(x), [], []
+
+def test_it_runs_in_the_passes_over_many_pictures_and_nowhere_else(monkeypatch):
+    """A network that asks for torch's function gets it, but in a scan and in a drawing, once its first picture showed
+    the same."""
+    net, x, shown = Net(), maps(3, 3, 12), []
+    expected = net(x)
+    (found,) = layers(net, size=(12, 12))[-1:]
+    recorder = Recorder(net, ["two"], DECONVNET, x[:1])
+    plan = recorder.plan(x)
+    switches = [step.switches for step in trace(net, x, ["two"]).plan.steps if step.switches is not None]
+    assert torch.equal(next(step.switches for step in plan.steps if step.switches is not None), switches[0])
     with monkeypatch.context() as patch:
         patch.setattr(F, "avg_pool3d", None)
-        (found,) = layers(net, size=(12, 12))[-1:]
-        observe(net, x, [found], lambda number, tensor: shown.append(tensor.clone()))
-        twice = {F.local_response_norm: lambda signal, step: met.append(step.operation) or [signal * 2]}
-        (plain,), (doubled,) = (
-            pw.project(net, x, layer="two", channel=1, rules=table)
-            for table in ("deconvnet", {**pw.DECONVNET, **twice})
-        )
+        recorder.plan(x)
+        observe(net, x, [found], lambda number, tensor: shown.append(tensor.clone()), quick=True)
+        for ask in (lambda: observe(net, x, [found], print), lambda: pw.project(net, x[:1], layer="two", channel=1)):
+            with pytest.raises(pw.PixelwardError, match="NoneType"):
+                ask()
     assert torch.allclose(shown[0], expected, rtol=CLOSE)
-    assert met == ["local_response_norm"] * 2
-    assert torch.allclose(doubled.signal, 4 * plain.signal, rtol=CLOSE)
+    assert torch.equal(trace(net, x, ["two"]).targets["two"].activations, expected)
+
+
+def test_in_a_quick_pass_too_it_is_one_step_under_torchs_name_that_the_gradient_crosses():
+    net, x = Net(), maps(1, 3, 12)
+    found = {}
+    with Pass(net, x, GRADIENT, quick=True) as forward:
+        forward.run(lambda address, tensor: found.update({str(address): tensor}))
+        top = found["two"]
+        plan, numbers = read([(top.grad_fn, top.output_nr)], forward.picture, forward.notes())
+    norms = [step for step in plan.steps if step.kind == RESPONSE_NORM]
+    assert [(step.operation, step.function) for step in norms] == [("local_response_norm", F.local_response_norm)] * 2
+    signal = maps(1, 4, 3, seed=1)
+    picture = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(net(picture), picture, signal)
+    assert torch.allclose(walk(plan, numbers[(top.grad_fn, 0)], signal, GRADIENT), expected, rtol=CLOSE, atol=CLOSE)
+    several = torch.cat([signal, -2 * signal])
+    assert torch.allclose(
+        walk(plan, numbers[(top.grad_fn, 0)], several, GRADIENT), torch.cat([expected, -2 * expected]), atol=CLOSE
+    )

@@ -18,11 +18,11 @@ def interrupted(monkeypatch, after: int) -> None:
     """Let the network's `after + 1`-th batch fail, once."""
     real, calls = scanning.observe, []
 
-    def observe(*arguments):
+    def observe(*arguments, quick):
         calls.append(None)
         if len(calls) == after + 1:
             raise KeyboardInterrupt
-        real(*arguments)
+        real(*arguments, quick=quick)
 
     monkeypatch.setattr(scanning, "observe", observe)
 

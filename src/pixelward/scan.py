@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ from pixelward.atlas import Atlas, LayerRecord, PictureRow
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
-from pixelward.core.memory import at_once, in_a_block, left_of, taken, taken_by
+from pixelward.core.memory import at_once, left_of, taken, taken_by
 from pixelward.core.passage import unwrapped
 from pixelward.core.precision import like_of
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
@@ -46,7 +45,7 @@ from pixelward.words import counted, without
 Report = Callable[[int, int, float], None]
 File = tuple[Source, Picture]
 
-BATCH = 32  # pictures at once, at most, where nobody asks for a number
+BATCH, BATCHES = 32, {"cpu": 16}  # pictures at once where nobody asks for a number: also by kind of device
 RULES = "deconvnet"  # the rule set whose reach the layers state
 SHARD = 128  # files a shard: so many may have to be read again after an interruption
 SHARD_OF_PHOTOGRAPHS = 1  # the same where each is cut into tiles, of which there may be hundreds
@@ -96,8 +95,8 @@ def scan(
     empty folder, or one in which this scan was interrupted or is finished: then it goes on or has nothing to do.
     layers: addresses, also of layers that cannot be projected; None for all convolutions that can, rectified where they
     are; what is left out is told to `note` in one line. tiles: (size, stride) cuts each picture
-    into overlapping tiles at several scales, in pixels. batch: pictures at once; None for 32, on a processor fewer
-    where these are faster. memory: bytes that the process may take (of a GPU's memory where the network runs on one),
+    into overlapping tiles at several scales, in pixels. batch: pictures at once; None for 32, on a processor 16.
+    memory: bytes that the process may take (of a GPU's memory where the network runs on one),
     which may make the batch smaller. device: where the network runs; None for where it is. model: how the atlas shall
     name the network; its class if "".
     report: called with (files done, files in all, pictures a second) after every batch; once with a rate of 0.0 if
@@ -151,7 +150,7 @@ def scan(
             net.to(device)
         begun = draft.state().get(_BATCH)
         if batch is None:
-            batch = quickest_batch(net, found) if begun is None else int(begun)
+            batch = quickest_batch(net) if begun is None else int(begun)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
         batch = batch if begun is None else min(batch, int(begun))
         if memory is not None:
@@ -171,11 +170,9 @@ def scan(
     return Atlas.open(atlas)
 
 
-def quickest_batch(net: nn.Module, layers: Sequence[Layer]) -> int:
+def quickest_batch(net: nn.Module) -> int:
     """How many pictures go through the network at once where nobody asks for a number."""
-    like = like_of(net)
-    largest = max(math.prod(layer.shape) for layer in layers)
-    return in_a_block(largest * like.element_size(), BATCH, like.device)
+    return BATCHES.get(like_of(net).device.type, BATCH)
 
 
 def _fitting(
@@ -190,7 +187,7 @@ def _fitting(
     picture, ids = like.new_zeros(1, *shape), torch.zeros(1, dtype=torch.int64, device=like.device)
 
     def once() -> None:
-        observe(net, picture, layers, lambda number, maps: strongest[number].update(maps, ids))
+        observe(net, picture, layers, lambda number, maps: strongest[number].update(maps, ids), quick=same)
 
     turned = laid_out(picture)
     same = shows_the_same(net, picture, turned, layers)  # what is set up at the first call is not of every picture
@@ -241,7 +238,7 @@ class _Run:
         self._net, self._layers, self._draft = net, layers, draft
         self._batch, self._tiles, self._tell = batch, tiles, tell
         self._like = like_of(net)
-        self._may_turn: bool | None = None  # whether pictures may lie as is fastest; found out by the first
+        self._may_turn: bool | None = None  # whether pictures may lie and run as is fastest; told by the first
         self.strongest = [Strongest(layer.channels, k, self._like.device) for layer in layers]
         self._apart = [
             Apart(each, layer.field, (tiles[0], tiles[0])) if tiles else None
@@ -305,7 +302,8 @@ class _Run:
         batch = self._moved(torch.cat([pixels, padding]))
         if self._may_turn is None:
             self._may_turn = shows_the_same(self._net, batch[:1], laid_out(batch[:1]), self._layers)
-        observe(self._net, laid_out(batch) if self._may_turn else batch, self._layers, visit)
+        may = self._may_turn
+        observe(self._net, laid_out(batch) if may else batch, self._layers, visit, quick=may)
 
     def _moved(self, pixels: Tensor) -> Tensor:
         """A batch where the network is; to a GPU while the processor goes on."""

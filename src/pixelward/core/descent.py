@@ -29,6 +29,7 @@ class Descent:
         self._target, self.device = target, target.activations.device
         crossed = path(plan, target.value, rules)
         self._boxes = _windows(plan, target.value, crossed)
+        self._windows: dict[int | None, Mapping[int, Extent] | None] = {}  # by region
         self._regions = None
         if self._boxes is not None:
             height, width = target.activations.shape[2:]
@@ -50,9 +51,16 @@ class Descent:
         return _largest(plan, self._target.value, [at for at, _, _ in self._way], self._windows_of(plan, region))
 
     def project(
-        self, plan: Plan, channels: Tensor, positions: Tensor, pictures: Tensor, seeds: Tensor | None = None
+        self,
+        plan: Plan,
+        channels: Tensor,
+        positions: Tensor,
+        pictures: Tensor,
+        seeds: Tensor | None = None,
+        *,
+        cut: bool = True,
     ) -> tuple[Tensor, list[Box]]:
-        """Project n hits at once, each in the window that its signal can reach.
+        """Project n hits at once, each in the window that its signal can reach: cut, where they share a region.
 
         channels, pictures: (n,) int64; positions: (n, 2) int64. seeds: (n,) float; None for the activations. Returns
         the signals, (n, C, h, w), and their boxes in pixels, outside of which all is zero: those of whole pictures
@@ -60,10 +68,8 @@ class Descent:
         was traced of several pictures must call no nodes (`calls_nodes`); a recorder's knows itself which serve all.
         """
         activations = self._target.activations
-        regions = self.regions(positions)
-        boxes = self._windows_of(
-            plan, int(regions[0]) if len(regions) and bool((regions == regions[0]).all()) else None
-        )
+        regions = set(self.regions(positions).tolist())
+        boxes = self._windows_of(plan, regions.pop() if cut and len(regions) == 1 else None)
         channels, positions, pictures = (t.to(self.device) for t in (channels, positions, pictures))
         place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
         seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
@@ -77,10 +83,12 @@ class Descent:
         """The windows of the hits of a region, None for all together; None where these go down on whole pictures."""
         if self._boxes is None or self._regions is None:
             return None
-        boxes = self._boxes if region is None else self._regions.cut(region, self._boxes, plan)
-        height, width = _size(plan)
-        first = boxes[0].box((0, 0), (height, width))
-        return boxes if first.height * first.width < height * width else None
+        if region not in self._windows:
+            boxes = self._boxes if region is None else self._regions.cut(region, self._boxes, plan)
+            height, width = _size(plan)
+            first = boxes[0].box((0, 0), (height, width))
+            self._windows[region] = boxes if first.height * first.width < height * width else None
+        return self._windows[region]
 
     def _in_windows(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -229,10 +230,18 @@ def _refuse_no_size(size: object, channels: object) -> None:
         )
 
 
-def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Callable[[int, Tensor], None]) -> None:
+def observe(
+    net: nn.Module,
+    pictures: Tensor,
+    layers: Sequence[Layer],
+    visit: Callable[[int, Tensor], None],
+    *,
+    quick: bool = False,
+) -> None:
     """One forward pass without gradients, stopped after the last layer.
 
-    pictures: (N, C, H, W). `visit(index, tensor)` gets the tensor of `layers[index]`, (N, C, h, w) or (N, C), while
+    pictures: (N, C, H, W). quick: whether functions may run in a form that takes less time and gives the same but for
+    rounding. `visit(index, tensor)` gets the tensor of `layers[index]`, (N, C, h, w) or (N, C), while
     the network runs; it is valid during the call only, since a layer above may overwrite it in place.
     """
     net = unwrapped(net)
@@ -249,7 +258,7 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
         if found and not waiting:
             raise Done
 
-    with untouched(net), torch.no_grad(), modules.watched(watch), Quicker():
+    with untouched(net), torch.no_grad(), modules.watched(watch), Quicker() if quick else nullcontext():
         if any(layer.location.function for layer in layers):
             with _Functions(modules.running, watch):
                 run(net, pictures.clone())
@@ -265,7 +274,7 @@ def observe(net: nn.Module, pictures: Tensor, layers: Sequence[Layer], visit: Ca
 
 
 def shows_the_same(net: nn.Module, picture: Tensor, other: Tensor, layers: Sequence[Layer]) -> bool:
-    """Whether the layers show the same of a picture, (1, C, H, W), that lies in another way, but for rounding.
+    """Whether the layers show the same of a picture, (1, C, H, W), that lies in another way and runs quickly.
 
     Operations do not look at how a tensor lies, but for a few (`view` fails, `as_strided` reads other numbers).
     """
@@ -283,7 +292,7 @@ def shows_the_same(net: nn.Module, picture: Tensor, other: Tensor, layers: Seque
 
     observe(net, picture, layers, keep)
     try:
-        observe(net, other, layers, compare)
+        observe(net, other, layers, compare, quick=True)
     except PixelwardError:
         return False
     return all(same)

@@ -152,7 +152,7 @@ class Projector:
             most = at_once(NUMBERS, descent.largest(plan, region), MOST)
             if self._half is not None:
                 one = chosen.part(slice(0, 1))
-                needed = taken(lambda: descent.project(plan, *one), descent.device)
+                needed = taken(lambda: descent.project(plan, *one, cut=region is not None), descent.device)
                 most = at_once(fitting(self._half, needed, f"the way down of a hit of {address}"), needed, most)
             self._hits[address, region] = most
         return self._hits[address, region]

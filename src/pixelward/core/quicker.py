@@ -1,4 +1,8 @@
-"""Functions of torch that a network calls, run in forms that take less time and give the same but for rounding."""
+"""Functions of torch that a network calls, in forms that take less time and give the same but for rounding.
+
+They run where many pictures do, once the first of these showed the same (`recorder.py`, `scan.py`); a trace of single
+pictures gives the network's own bits.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Recorder:
         self.needs_all = not apart or not all(_serves_all(each) for each in called)
         turned = laid_out(picture)
         may = turned is not picture and bool(self._places) and not self.needs_all
-        self._may_turn = may and self._records_the_same(traced.plan, turned)
+        self._may_hurry = may and self._records_the_same(traced.plan, turned)
         self._bytes = max(math.prod(value.shape) for value in traced.plan.values) * picture.element_size()
 
     def plan(self, pictures: Tensor) -> Plan:
@@ -74,8 +74,8 @@ class Recorder:
         if not self._places:
             return self._plan
         at_once = in_a_block(self._bytes, len(pictures), pictures.device)
-        laid = laid_out(pictures) if self._may_turn else pictures
-        return self._joined([self._recorded(some) for some in torch.split(laid, at_once)])
+        laid = laid_out(pictures) if self._may_hurry else pictures
+        return self._joined([self._recorded(some, quick=self._may_hurry) for some in torch.split(laid, at_once)])
 
     def _joined(self, plans: Sequence[Plan]) -> Plan:
         """The plan of all pictures, from those of some of them each."""
@@ -87,17 +87,17 @@ class Recorder:
         return replace(self._plan, steps=tuple(steps), pictures=sum(counts))
 
     def _records_the_same(self, plan: Plan, picture: Tensor) -> bool:
-        """Whether the network records the same of its first picture where that lies as is fastest.
+        """Whether the network records the same of its first picture where that lies as is fastest, and runs quickly.
 
         Operations do not look at how a tensor lies, but for a few (`view` fails, `as_strided` reads other numbers).
         """
         try:
-            other = self._recorded(picture)
+            other = self._recorded(picture, quick=True)
         except PixelwardError:
             return False
         return all(_is_close(plan.steps[at], other.steps[at]) for at in self._places.values())
 
-    def _recorded(self, pictures: Tensor) -> Plan:
+    def _recorded(self, pictures: Tensor, *, quick: bool) -> Plan:
         found: dict[Address, Edge] = {}
 
         def see(address: Address, tensor: Tensor) -> None:
@@ -106,7 +106,7 @@ class Recorder:
                 if len(found) == len(self._places):
                     raise Done
 
-        with Pass(self._net, pictures, self._table) as forward:
+        with Pass(self._net, pictures, self._table, quick=quick) as forward:
             forward.run(see)
             plan, numbers = read(list(found.values()), forward.picture, forward.notes())
         makers = {number: step for step in plan.steps for number in step.outputs if number is not None}

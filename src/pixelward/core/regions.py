@@ -17,6 +17,7 @@ from torch import Tensor
 from pixelward.core.fields import Extent, Span
 from pixelward.core.plan import Plan
 
+FINE = 32  # places along an axis, at most, at which it may be split
 WORTH = 0.95  # of the windows' rows or columns: where more than that is left, an axis is not split
 
 
@@ -75,6 +76,7 @@ def _runs(span: Span | None, size: int, picture: int) -> list[Run]:
 
     if left([Run(place, place) for place in range(size)]) > WORTH * left(whole):
         return whole
-    bounds = ((0, first, second, size) for first, second in combinations_with_replacement(range(size + 1), 2))
+    coarse = sorted({*range(0, size, -(-size // FINE)), size})
+    bounds = ((0, first, second, size) for first, second in combinations_with_replacement(coarse, 2))
     splits = ([Run(a, b - 1) for a, b in pairwise(cuts) if a < b] for cuts in bounds)
     return min(splits, key=left)

@@ -79,7 +79,8 @@ class Sentinel(TorchFunctionMode):
     `where` is told by the caller: the name of the module whose forward is running. `picture` is the node that would
     keep the picture's gradient.
     `made` is called after each function with the parts of its address and the tensor that it gave or changed. `owned`
-    are the names of the functions that the user has rules for: each is one step, however many nodes it makes.
+    are the names of the functions that the user has rules for: each is one step, however many nodes it makes. quick: as
+    of a pass.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class Sentinel(TorchFunctionMode):
         made: Callable[[str, str, int, Tensor], None],
         picture: Node,
         owned: Container[str] = frozenset(),
+        *,
+        quick: bool = False,
     ) -> None:
         super().__init__()
-        self._owned = owned
+        self._owned, self._quick = owned, quick
         self._where = where
         self._made = made
         self._counts = Counts()
@@ -131,7 +134,7 @@ class Sentinel(TorchFunctionMode):
         versions = [_version(tensor) for tensor in given]
         bases = {id(tensor): _edge_of(tensor._base) for tensor in live if tensor._is_view()}
         first = next_sequence_number()
-        result = quicker(function)(*arguments, **keywords)
+        result = (quicker(function) if self._quick else function)(*arguments, **keywords)
         origin = Origin(where, name, count, function)
         self._watched.append((first, next_sequence_number(), origin))
         drawn = self._follow_drawn(call, given, result)

@@ -135,10 +135,15 @@ def channel_axis(net: nn.Module, value: Value, text: str, addresses: Sequence[Ad
 
 
 class Pass:
-    """One watched forward pass with gradients for the picture alone; use it as a context."""
+    """One watched forward pass with gradients for the picture alone; use it as a context.
 
-    def __init__(self, net: nn.Module, pictures: Tensor, table: RuleSet = rules.DECONVNET) -> None:
-        self.net = unwrapped(net)
+    quick: whether functions may run in a form that takes less time and gives the same but for rounding.
+    """
+
+    def __init__(
+        self, net: nn.Module, pictures: Tensor, table: RuleSet = rules.DECONVNET, *, quick: bool = False
+    ) -> None:
+        self.net, self._quick = unwrapped(net), quick
         refuse_unreadable(self.net, opaque=rules.ANY in table)
         self._owned = frozenset(function_name(key) for key in table if rules.is_function(key))
         self.modules = Modules(self.net)
@@ -173,7 +178,9 @@ class Pass:
             # The network gets a copy, so that one which changes its input in place does not meet a leaf.
             pictures = self._leaf.clone()
             self.picture = pictures.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-            self._sentinel: Sentinel | None = Sentinel(self.modules.running, made, self.picture, self._owned)
+            self._sentinel: Sentinel | None = Sentinel(
+                self.modules.running, made, self.picture, self._owned, quick=self._quick
+            )
             self._wiring = Wiring(self._sentinel.notes())
             try:
                 with self.modules.watched(watch), self._sentinel:

@@ -33,7 +33,8 @@ def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
 
     steps = [crossing.step for crossing in path]
     if plan.pictures > 1:
-        steps = [replace(_recorded(step, chosen), node=step.node) for step in steps]
+        # Where pictures are not in front, a length of theirs is another axis's: what stands there is the same for all.
+        steps = [replace(_recorded(step, chosen), node=step.node) if step.pictures == 0 else step for step in steps]
     return Plan(plan.values, tuple(steps))
 
 
