@@ -22,6 +22,7 @@ from pixelward.core.trace import trace
 from pixelward.core.transposed import transposed
 
 PICTURES = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+SHARES = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64).view(4, 1, 1, 1)
 
 
 class Net(nn.Module):
@@ -52,6 +53,9 @@ MIDDLES = {  # and whether the last convolution has to run for other pictures
     "statistics": lambda net, y: F.relu(net.one(F.instance_norm(y))),
     "response norm": lambda net, y: F.relu(net.one(F.local_response_norm(y, 3, alpha=1.0))),
     "maxout": lambda net, y: torch.maximum(net.one(y), net.one(y * 2).mul(0.4)),
+    "factors of channels that stand before the pictures, as many as these": lambda net, y: torch.cat(
+        [(F.max_pool2d(y, 2)[:, :4].transpose(0, 1) * SHARES).transpose(0, 1), F.max_pool2d(y, 2)[:, 4:]], 1
+    ),
     "branches with pools": lambda net, y: torch.cat([net.two(y)[:, :3], F.max_pool2d(net.two(y), 3, 1, 1)[:, 3:]], 1),
     "attention over the channels": lambda net, y: y * torch.softmax(net.two(y.amax((2, 3), keepdim=True)), 1),
     "a pool, and what calls its node": lambda net, y: F.interpolate(F.max_pool2d(y, 2), scale_factor=2).flip(1),

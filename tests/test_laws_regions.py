@@ -15,14 +15,17 @@ from pixelward.core.descent import Descent
 from pixelward.core.fields import Extent, Span
 from pixelward.core.plan import MAPS, Plan, Value
 from pixelward.core.projector import Chosen, Projector
-from pixelward.core.regions import Regions
+from pixelward.core.regions import FINE, Regions
 from pixelward.core.trace import trace
 
 spans = st.builds(Span, st.integers(1, 8), st.integers(-40, 8), st.integers(1, 80))
-sizes = st.integers(1, 12)
 
 
-@given(st.tuples(spans, spans), st.tuples(sizes, sizes), st.tuples(st.integers(1, 60), st.integers(1, 60)))
+@given(
+    st.tuples(spans, spans),
+    st.tuples(st.integers(1, 3 * FINE), st.integers(1, 3)),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
 def test_a_cut_window_holds_all_that_its_hits_reach_of_the_picture(spans, size, picture):
     reach = Extent(*spans)
     found = Regions(size, reach, picture)

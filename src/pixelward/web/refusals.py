@@ -25,12 +25,10 @@ class Busy(Refusal):
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "3"}
 
 
-class Crowded(Refusal):
+class Crowded(Busy):
     """So many pictures arrive already that one more would wait too long."""
 
-    status = 503
     title = "Too many pictures arrive at once"
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "3"}
 
 
 class Superseded(Refusal):
