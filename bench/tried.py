@@ -18,6 +18,7 @@ from bench.rows import Row, Settings
 from bench.timing import best, interleaved, ratios
 from pixelward.core import rules
 from pixelward.core.layout import laid_out
+from pixelward.core.response_norm import local_response_norm
 from pixelward.core.trace import trace
 from pixelward.core.transposed import transposed
 from pixelward.nets.zfnet import zfnet
@@ -94,6 +95,14 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
             f"signals of {tuple(maps.shape)}",
             partial(F.conv2d, turned, laid_out(weight)),
             partial(F.conv2d, maps, weight),
+        ),
+        Pair(
+            "norm",
+            "a response norm as a sum of slices of channels, with its channels last",
+            "torch's response norm, with its channels first",
+            f"maps of {tuple(maps.shape)}",
+            partial(local_response_norm, turned, 5),
+            partial(F.local_response_norm, maps, 5),
         ),
         Pair(
             "maxima",
