@@ -101,9 +101,9 @@ In use, for the galleries:
   batch) worked out once for all batches.
 - Hits at once by the size of their largest signal, in powers of two, since kernels are set up anew for other lengths.
 
-In use, for the pass: the same response norm; batches of {batch}; maxima without places for all units, places only for
-those that enter the strongest; a thread that decodes ahead; pictures with their channels last; the network stopped
-after the last layer.
+In use, for the pass: the same response norm; batches of {batch}; maxima and their places in one way through maps whose
+channels lie last, of others the maxima alone, and places only for those that enter the strongest; a thread that decodes
+ahead; pictures with their channels last; the network stopped after the last layer.
 
 Not in use:
 
@@ -141,8 +141,8 @@ the best rate found is lower, and so the shares of the floor are higher.
 
 - A GPU. The code path was never run on one, and so nothing is known of its speed there, nor whether its projections and
   hits agree with a processor's. It takes its device from the network's parameters; batches of a scan are pinned and
-  copied without blocking, and TF32 is off. The loops still wait for the device: at every batch of a scan, at the masks
-  of windows, and at every piece of signals that comes back.
+  copied without blocking, and TF32 is off. The loops look at no number there while they go on, which is tested with
+  tensors that have none; what still looks is named in [development.md](development.md).
 - Reading and decoding pictures for the galleries, and writing their sheets (the growth rows include both).
 - The system's own cache of files is not emptied.
 """
