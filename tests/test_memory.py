@@ -98,6 +98,39 @@ def test_eight_times_the_units_take_no_more_memory(tmp_path):
     assert found[128] < 1.15 * found[16], f"{found[128]} against {found[16]}, in KiB"
 
 
+LARGE = """
+import sys
+import numpy as np
+from pathlib import Path
+from PIL import Image
+from pixelward.data.images import decode
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+data = Path(sys.argv[1]).read_bytes()
+small = Image.new("RGBA", (8, 8))
+small.save(sys.argv[1] + ".small.png")
+decode(Path(sys.argv[1] + ".small.png").read_bytes(), "small")
+before = peak()
+decode(data, "large")
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the operating system tells no peak there")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_alpha_takes_the_picture_and_one_more_of_its_size(tmp_path, orientation):
+    """Laid over white as a whole it would be four of them."""
+    width, height = 4000, 3000
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGBA", (width, height), (200, 100, 50, 128)).save(tmp_path / "large.png", exif=exif, compress_level=1)
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 1 << 10 < int(done.stdout) < 2.6 * 4 * width * height / 1024, f"{done.stdout} KiB"
+
+
 def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_drawn(tmp_path, monkeypatch):
     net, source = small(), pictures(tmp_path / "3.zip", 3)
     atlas = pw.scan(net, source, tmp_path / "atlas")
