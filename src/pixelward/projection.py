@@ -32,7 +32,8 @@ Position = tuple[int, int] | tuple[()]
 class Projection(Projected):
     """What made one unit fire.
 
-    picture: (C, H, W), as the network took it. layer, rules, unpool, seed: what was chosen.
+    signal, value, position, field, reach, shown: see `Projected`. layer, channel, rules, unpool, seed: what was chosen.
+    picture: (C, H, W), as the network took it.
     """
 
     layer: str
