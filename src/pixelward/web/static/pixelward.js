@@ -129,3 +129,19 @@ const tiles = {
     entry.after(button);
   }
 }
+
+// What can be scrolled sideways fades where it is cut.
+{
+  const FADE = 48; // pixels
+  const fade = (each) => {
+    const hidden = each.scrollWidth - each.clientWidth;
+    each.classList.toggle("cut", hidden > 0);
+    each.style.setProperty("--before", `${Math.min(each.scrollLeft, FADE)}px`);
+    each.style.setProperty("--after", `${Math.min(hidden - each.scrollLeft, FADE)}px`);
+  };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
+  for (const each of document.querySelectorAll(".scrolls")) {
+    resized.observe(each);
+    each.addEventListener("scroll", () => fade(each), { passive: true });
+  }
+}
