@@ -81,6 +81,28 @@ const tiles = {
     }
   };
 
+  // Whoever dictates, or goes by keys alone, may need them for something else: then this browser remembers it, where it
+  // remembers anything of this page. Elements that no key leads to do not say so.
+  const single = document.getElementById("single-keys");
+  const led = [...document.querySelectorAll("[aria-keyshortcuts]")].map((element) => [element, element.ariaKeyShortcuts]);
+  const turn = (on) => {
+    single.checked = on;
+    for (const [element, key] of led) element.ariaKeyShortcuts = on ? key : null;
+  };
+  const stored = () => {
+    try {
+      turn(localStorage.getItem("pixelward-keys") !== "off");
+    } catch {} // a browser that stores nothing
+  };
+  single.addEventListener("change", () => {
+    turn(single.checked);
+    try {
+      localStorage.setItem("pixelward-keys", single.checked ? "on" : "off");
+    } catch {}
+  });
+  addEventListener("pageshow", stored); // also of a page that is gone back to
+  stored();
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || keys.open || writes(event.target)) return;
     if (event.key.startsWith("Arrow") && (event.shiftKey || chooses(event.target))) return;
@@ -94,7 +116,6 @@ const tiles = {
   keys.addEventListener("click", (event) => {
     if (event.target === keys) keys.close(); // beside the box
   });
-
 }
 
 // On the page of a picture one field at a time is marked: of the unit that is pointed at or has the focus, or, for
