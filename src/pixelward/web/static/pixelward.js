@@ -1,5 +1,5 @@
-// Keys, tiles that lead to what they show, and the field of a unit while its entry is pointed at. No page needs this
-// script.
+// Keys, tiles that lead to what they show, the field of a unit while its entry is pointed at, and edges that fade. No page
+// needs this script.
 "use strict";
 
 // What pages write beside their sheets: the pictures, [address, name, label] each, and the hits of each sheet.
