@@ -41,7 +41,7 @@ bench: $(BENCH_STAMP)
 bench-short: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run --short $(BENCH)
 
-# Half a minute; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
+# Some four minutes; fails where pages take longer than they may. On an atlas of yours: `make bench-web BENCH_WEB=ATLAS`.
 bench-web: $(STAMP)
 	$(BIN)/python -m bench.web $(BENCH_WEB)
 

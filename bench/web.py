@@ -1,9 +1,10 @@
 """How long pages take at 50 requests a second: `make bench-web`, or -m bench.web [ATLAS] [--seconds 8] [--rate 50].
 
-Without ATLAS one is made up: a layer of 512 units, all drawn. The server runs as the command does, in a process of its
-own. Requests leave at their appointed times, whether or not earlier ones were answered, and a request's time runs from
-its appointment to the last byte, so that waiting counts. (A tool that repeats one address would measure a page that is
-kept; here each unit is asked for once before any is asked for again.)
+Without ATLAS one is made up, a layer of 512 units, all drawn, whose sheets are one file; then two more are scanned and
+drawn (some two minutes), which are served alone and side by side. The server runs as the command does, in a process of
+its own. Requests leave at their appointed times, whether or not earlier ones were answered, and a request's time runs
+from its appointment to the last byte, so that waiting counts. (A tool that repeats one address would measure a page
+that is kept; here each unit is asked for once before any is asked for again.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -34,7 +36,15 @@ from pixelward.web import links
 
 UNITS = 512
 START = 2000.0  # milliseconds from the command to the first page
-LIMITS = {"unit pages": 50.0, "layer page": 150.0}  # milliseconds, of the 95th percentile
+UNIT, LAYER = 50.0, 150.0  # milliseconds, of the 95th percentile
+
+
+class Kind(NamedTuple):
+    """Pages that are asked for in turn. limit: milliseconds, of the 95th percentile; None where no goal is set."""
+
+    name: str
+    addresses: list[str]
+    limit: float | None
 
 
 def main() -> int:
@@ -46,30 +56,55 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pixelward-bench-") as work:
         folder = given.atlas or made_up(Path(work) / "atlas")
-        atlas = Atlas.open(folder)
-        layer = max(atlas.layers, key=lambda record: record.channels)
+        layer = largest(folder)
         print(f"{layer.address} with {layer.channels} units; {given.rate:g} requests a second for {given.seconds:g} s")
         with server(folder) as (address, started):
             figures = [Figure("start of `serve`, until the first page is there", started * 1000, goal=START)]
-            with httpx.Client(base_url=address) as client:
-                figures += measured(client, layer, given.rate, given.seconds)
+            figures += measured(address, plain(layer), given.rate, given.seconds)
+        if given.atlas is None:
+            figures += of_drawn(Path(work) / "drawn", given.rate, given.seconds)
     return explorer.told("web", figures, given.results)
 
 
-def measured(client: httpx.Client, layer: LayerRecord, rate: float, seconds: float) -> Iterator[Figure]:
+def of_drawn(work: Path, rate: float, seconds: float) -> Iterator[Figure]:
+    """Pages of atlases that were drawn, served alone and side by side."""
+    from bench.drawn import drawn  # at last, for it imports torch
+
+    one, other = (atlas.path for atlas in drawn(work))
+    layer = largest(one)
+    with server(one) as (address, _):
+        yield from measured(address, plain(layer, ", all drawn and told at length"), rate, seconds)
+    with server(one, "--beside", str(other)) as (address, _):
+        kinds = [*plain(layer, ", the same beside another atlas")]
+        kinds.append(Kind(f"comparison of a layer of {layer.channels} units", [links.compare_layer(layer.slug)], None))
+        yield from measured(address, kinds, rate, seconds)
+
+
+def largest(folder: Path) -> LayerRecord:
+    """The layer of an atlas with the most units."""
+    return max(Atlas.open(folder).layers, key=lambda record: record.channels)
+
+
+def plain(layer: LayerRecord, how: str = "") -> list[Kind]:
+    """The pages of a layer's units, and its own."""
+    units = [links.unit(layer.slug, channel) for channel in range(layer.channels)]
+    return [
+        Kind(f"unit pages of {layer.channels} units{how}", units, UNIT),
+        Kind(f"layer page of {layer.channels} units{how}", [links.layer(layer.slug)], LAYER),
+    ]
+
+
+def measured(address: str, kinds: Sequence[Kind], rate: float, seconds: float) -> Iterator[Figure]:
     """How long pages of each kind take: the first, which is not kept yet, and at so many requests a second."""
-    pages = {
-        "unit pages": [links.unit(layer.slug, channel) for channel in range(layer.channels)],
-        "layer page": [links.layer(layer.slug)],
-    }
-    for kind, addresses in pages.items():
-        began = time.perf_counter()
-        size = len(client.get(addresses[-2 % len(addresses)]).raise_for_status().content)
-        first = 1000 * (time.perf_counter() - began)
-        half, most = np.quantile(load(client, addresses, rate, seconds), (0.5, 0.95)) * 1000
-        name = f"{kind} of {layer.channels} units, {size / 1000:,.0f} kB"
-        yield Figure(f"{name}, {rate:g} a second", float(half), float(most), LIMITS[kind])
-        yield Figure(f"{name}, the first, which is not kept yet", first)
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for kind in kinds:
+            began = time.perf_counter()
+            size = len(client.get(kind.addresses[-2 % len(kind.addresses)]).raise_for_status().content)
+            first = 1000 * (time.perf_counter() - began)
+            half, most = np.quantile(load(client, kind.addresses, rate, seconds), (0.5, 0.95)) * 1000
+            name = f"{kind.name}, {size / 1000:,.0f} kB"
+            yield Figure(f"{name}, {rate:g} a second", float(half), float(most), kind.limit)
+            yield Figure(f"{name}, the first, which is not kept yet", first)
 
 
 def load(client: httpx.Client, addresses: Sequence[str], rate: float, seconds: float) -> list[float]:

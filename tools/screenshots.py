@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,14 +74,27 @@ NOISE = 0.5  # standard deviations of each weight tensor
 TRIED = "chelsea.png"
 
 
-class Shot(NamedTuple):
-    """A picture to take. page: its URL. Then the size of the window, and whether it is dark."""
+class Window(NamedTuple):
+    """A window to look through. ending: of the file's name; quality: of the WebP."""
 
-    name: str
-    page: str
+    ending: str
     width: int
     height: int
     scheme: str
+    quality: int
+
+
+WINDOWS = (
+    Window("", 1440, 1000, "light", 82),
+    Window("-dark", 1440, 1000, "dark", 70),
+    Window("-phone", 390, 844, "dark", 82),
+    Window("-phone-light", 390, 844, "light", 70),
+)
+# Pages and the windows they are taken through; those that a script fills in are served, all others exported.
+SERVED, EXPORTED = {"live": WINDOWS}, dict.fromkeys(("network", "layer", "unit", "picture", "compare"), WINDOWS)
+EXPORTED["details"] = WINDOWS[:1]
+HIGHER = {("live", 1440): 1180, ("live", 390): 2330, ("details", 1440): 1372}  # where there is more to see
+FILES = tuple(f"page-{name}{each.ending}.webp" for name, windows in (SERVED | EXPORTED).items() for each in windows)
 
 
 def main() -> None:
@@ -100,51 +113,55 @@ def main() -> None:
     credits = [f"{name}: {credit}; from scikit-image" for name, credit in PHOTOGRAPHS.items()]
     given.images.mkdir(parents=True, exist_ok=True)
     with chromium() as opened, served(atlas, net) as address:
-        live = f"{address}/{links.live(atlas.layer(SEEN).slug, given.channel)}"
-        take(opened, Shot("page-live", live, 1440, 1180, "light"), given.images, given.work / "pictures/cat" / TRIED)
+        take(
+            opened, SERVED, addresses(atlas, given.channel), address, given.images, given.work / "pictures/cat" / TRIED
+        )
     other = drawn(noisy(net), named, given.work, "googlenet-noise", COMPARED)
     site = export(atlas, given.work / "site", credits=credits, beside=other).parent
     with chromium() as opened:
-        for shot in shots(atlas, site.as_uri(), given.channel):
-            take(opened, shot, given.images)
+        take(opened, EXPORTED, addresses(atlas, given.channel), site.as_uri(), given.images)
 
 
-def shots(atlas: Atlas, site: str, channel: int) -> list[Shot]:
-    """Network, layer and unit: at the desk in the light, on a phone in the dark. Details and comparison at the desk."""
+def addresses(atlas: Atlas, channel: int) -> dict[str, str]:
+    """Where the pages lie. The picture is the piece of the tried one that most units count among their strongest."""
     slug = atlas.layer(SEEN).slug
-    addresses = {
+    pieces = [id for id in atlas.hit_pictures() if atlas.picture(id).name.endswith(TRIED)]
+    return {
         "network": links.INDEX,
         "layer": f"{links.layer(slug)}?sort=strength",
         "unit": links.unit(slug, channel),
+        "details": f"{links.unit(slug, channel)}#way-1",
+        "picture": links.picture(max(pieces, key=lambda id: len(atlas.hits_of_picture(id)))),
+        "compare": links.compare_layer(atlas.layer(COMPARED[-1]).slug),
+        "live": links.live(slug, channel),
     }
-    compare = links.compare_layer(atlas.layer(COMPARED[-1]).slug)
-    return [
-        Shot(f"page-{name}{ending}", f"{site}/{address}", *size, scheme)
-        for ending, size, scheme, pages in (
-            ("", (1440, 1000), "light", addresses | {"compare": compare}),
-            ("", (1440, 1372), "light", {"details": f"{addresses['unit']}#way-1"}),
-            ("-phone", (390, 844), "dark", addresses),
-        )
-        for name, address in pages.items()
-    ]
 
 
-def take(browser: Any, shot: Shot, images: Path, tried: Path | None = None) -> None:
-    """Write a screenshot as WebP. tried: a picture to send first, where the page is live."""
-    context = browser.new_context(viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme)
-    page = context.new_page()
-    page.goto(shot.page)
-    if tried is not None:
-        page.set_input_files("#file", tried)
-        page.locator(".of-layer[data-painted]").wait_for()
-        page.locator(".of-unit").wait_for()
-    page.wait_for_load_state("networkidle")
-    page.evaluate("Promise.all([...document.images].filter((each) => each.complete).map((each) => each.decode()))")
-    png = page.screenshot()
-    context.close()
-    file = images / f"{shot.name}.webp"
-    Image.open(io.BytesIO(png)).convert("RGB").save(file, quality=82, method=6)
-    print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
+def take(
+    browser: Any,
+    pages: Mapping[str, Sequence[Window]],
+    addresses: Mapping[str, str],
+    site: str,
+    images: Path,
+    tried: Path | None = None,
+) -> None:
+    """Write screenshots as WebP. site: what the addresses begin with. tried: a picture to send first."""
+    for name, window in ((name, window) for name, windows in pages.items() for window in windows):
+        size = {"width": window.width, "height": HIGHER.get((name, window.width), window.height)}
+        context = browser.new_context(viewport=size, color_scheme=window.scheme)
+        page = context.new_page()
+        page.goto(f"{site}/{addresses[name]}")
+        if tried is not None:
+            page.set_input_files("#file", tried)
+            page.locator(".of-layer[data-painted]").wait_for()
+            page.locator(".of-unit").wait_for()
+        page.wait_for_load_state("networkidle")
+        page.evaluate("Promise.all([...document.images].filter((each) => each.complete).map((each) => each.decode()))")
+        png = page.screenshot()
+        context.close()
+        file = images / f"page-{name}{window.ending}.webp"
+        Image.open(io.BytesIO(png)).convert("RGB").save(file, quality=window.quality, method=6)
+        print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from fake_atlas import SPECS, fake_atlas
 from pixelward.atlas import Atlas
+from pixelward.web import content
 from pixelward.web.export import export
 from watched import Watched
 
@@ -42,6 +43,11 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
 @pytest.fixture(scope="session")
 def site(atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(atlas, tmp_path_factory.mktemp("out") / "site").parent
+
+
+@pytest.fixture
+def layer(atlas: Atlas) -> content.LayerPage:
+    return content.layer_page(atlas, atlas.layers[0])
 
 
 @pytest.fixture

@@ -148,3 +148,19 @@ def test_of_very_many_units_only_those_near_the_window_are_in_the_page(browser: 
     assert 0 <= page.locator("#u700").bounding_box()["y"] <= 844
     assert watched.wrong == []
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(
+    "path", ["index.html", "beside/index.html", "beside/layers/000-conv1-relu/5.html", "beside/pictures/0.html"]
+)
+def test_pages_that_say_of_which_atlas_they_are_fit_and_axe_finds_nothing(
+    browser: Any, pair: Path, path: str, width: int, scheme: str
+):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{pair.as_uri()}/{path}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert findings(page) == []
+    context.close()
