@@ -1,7 +1,8 @@
 """What `make bench` measures: Pixelward beside its peers, on this machine. No part of the package, no test.
 
 A measure (one file each) gives rows; `run.py` runs measures and keeps their rows in `results.json`; `page.py` makes
-`docs/performance.md` of them. Peers and torchvision are installed in an environment of their own, `.venv-bench`.
+`docs/performance.md` of them, with the words of `prose.py`. Peers and torchvision are installed in an environment of
+their own, `.venv-bench`.
 """
 
 import sys

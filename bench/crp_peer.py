@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench import networks
 from bench.hits import default_layers
-from bench.passes import BATCH, scanned
+from bench.passes import BATCH, floor, scanned
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios, seconds
@@ -78,6 +78,7 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
         settings.seed,
     )
     ratio, spread = ratios(given["zennit-crp"], given["pixelward"])
+    least, ours = floor(net, pictures, settings), statistics.median(given["pixelward"])
     return [
         Row(
             name=NAME,
@@ -88,6 +89,9 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
             seconds={name: statistics.median(every) for name, every in given.items()},
             samples=f"{len(pictures)} pictures ({pictures.told}), {len(names)} layers, theirs in batches of {BATCH}, "
             f"{settings.rounds} round{'s' * (settings.rounds > 1)}.",
+            floor_share=least.seconds(len(pictures), []) / ours,
+            shape_share=least.own_seconds(len(pictures), []) / ours,
             spread=spread,
+            notes=[str(least)],
         )
     ]

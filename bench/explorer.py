@@ -54,11 +54,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def told(measure: str, figures: Sequence[Figure], results: Path | None) -> int:
     """Say what was found, and on what; keep it where `results` says. 1 if a goal was missed, else 0."""
-    from bench.machine import load, machine, now  # at last, for it imports torch
+    from bench.machine import load, machine, now, revision  # at last, for it imports torch
 
     for figure in figures:
         print(figure)
-    on, how = machine(), {"date": now(), "load": load()}
+    on, how = machine(), {"date": now(), "load": load(), "revision": revision()}
     print(f"on {_machine(on)}; load average {how['load']:g}")
     if results is not None:
         kept = json.loads(results.read_text("utf-8")) if results.exists() else {}
@@ -80,7 +80,8 @@ def table(kept: Mapping[str, Any]) -> str:
     for name in MEASURES:
         if name in kept:
             one = kept[name]
-            told.setdefault(_machine(one["machine"]), []).append(f"`{name}` {one['date']}, load {one['load']:g}")
+            code = f", revision {one['revision']}" if one.get("revision") else ""
+            told.setdefault(_machine(one["machine"]), []).append(f"`{name}` {one['date']}, load {one['load']:g}{code}")
     return "\n".join([*lines, "", *(f"{on}: {'; '.join(runs)}." for on, runs in told.items())]) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""The arithmetic floors of a gallery: multiply-adds of a dense way up and down, at rates measured on this machine.
+"""The arithmetic floors of a gallery and of a pass: multiply-adds of a dense way up and down, at rates measured here.
 
 Counted are convolutions only, which are nearly all. Way up: once a picture, as far as pools, gates or norms have to be
-recorded of it. Way down: for every hit the windows that its signal can reach, as far as they lie on the maps; a
-unit's first step is a slice of the weights. Zeros after unpooling and rectifying are counted as numbers, so a way that
-leaves them out can go below this floor.
+recorded of it; of a pass, to its last layer. Way down: for every hit the windows that its signal can reach, as far as
+they lie on the maps; a unit's first step is a slice of the weights. Zeros after unpooling and rectifying are counted as
+numbers, so a way that leaves them out can go below this floor.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ class Floor:
     def own_seconds(self, pictures: float, hits: Sequence[int]) -> float:
         """Every shape at its own rate."""
         return self.own_up * pictures + sum(map(operator.mul, self.own_down, hits))
+
+    def __str__(self) -> str:
+        return f"Best rate of torch's convolutions: {self.rate / 1e9:.1f} G multiply-adds/s."
 
 
 def floor(

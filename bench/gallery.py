@@ -170,7 +170,7 @@ class _Measured:
             shape_share=floor.own_seconds(len(self.holding), self.counts) / statistics.median(mine.totals),
             spread=spread,
             layers=self._layers(mine, theirs, floor),
-            notes=[self.agreement, f"Best rate of torch's convolutions: {floor.rate / 1e9:.1f} G multiply-adds/s."],
+            notes=[self.agreement, str(floor)],
         )
 
     def _batched_rows(

@@ -53,10 +53,10 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
             # Sheets take minutes: they are drawn once, and in the short mode for ten times the pictures only.
             drawn = number == 0 and (name in ("base", "pictures") or not settings.short)
             found[name].append(_apart(given, drawn))
-    return [row for what in ("scan", "draw") for row in _rows(what, found, settings, rounds)]
+    return [row for what in ("scan", "draw") for row in rows_of(what, found, settings, rounds)]
 
 
-def _rows(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings, rounds: int) -> list[Row]:
+def rows_of(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings, rounds: int) -> list[Row]:
     def median(name: str, key: str) -> float | None:
         every = [each[what][key] for each in found[name] if what in each]
         return statistics.median(every) if every else None

@@ -1,15 +1,19 @@
-"""On what was measured, and how busy it was."""
+"""On what was measured, of which code, and how busy it was."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench import ROOT
 
 PACKAGES = ("torch", "torchvision", "captum", "zennit", "zennit-crp", "numpy", "pillow")
 
@@ -34,6 +38,27 @@ def load() -> float:
 
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@cache
+def revision(checkout: Path = ROOT) -> str | None:
+    """The commit of the code that is measured, shortened, and a + where `src/` or `bench/` hold what no commit does.
+
+    None outside a git checkout. Looked up once: what is measured is the code as it was when the process began.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(checkout), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != checkout.resolve():  # a copy inside of another project's
+            return None
+        commit = git("rev-parse", "--short", "HEAD")
+        changed = git("status", "--porcelain", "--", "src", "bench", ":!bench/results*.json")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+" if changed else commit
 
 
 def _processor() -> str:

@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench import networks
+from bench import floors, networks
 from bench.hits import default_layers
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios, seconds
 from pixelward.core.layers import observe
+from pixelward.core.rules import DECONVNET
+from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess
 from pixelward.scan import ahead, quickest_batch, scan
 
@@ -68,6 +70,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
         settings.rounds,
         settings.seed,
     )
+    least, ours = floor(net, pictures, settings), statistics.median(given["pixelward"])
     rows = []
     for who, (suffix, words, goal) in AGAINST.items():
         ratio, spread = ratios(given[who], given["pixelward"])
@@ -79,13 +82,23 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Row]:
                 ratio=ratio,
                 goal=goal,
                 unit="of its throughput",
-                seconds={"pixelward": statistics.median(given["pixelward"]), who: statistics.median(given[who])},
+                seconds={"pixelward": ours, who: statistics.median(given[who])},
                 samples=f"{len(pictures)} pictures ({pictures.told}), in batches of {sizes[0]}, beside it of "
                 f"{at_once[who]}, {settings.rounds} round{'s' * (settings.rounds > 1)}.",
+                floor_share=least.seconds(len(pictures), []) / ours,
+                shape_share=least.own_seconds(len(pictures), []) / ours,
                 spread=spread,
+                notes=[str(least)],
             )
         )
     return rows
+
+
+def floor(net: nn.Module, pictures: Pictures, settings: Settings) -> floors.Floor:
+    """The floor of a pass: every picture's way up to the last layer that is scanned, and nothing else."""
+    picture = pictures.tensor(0, networks.preprocess_of(net))[None]
+    plan = trace(net, picture, [layer.address for layer in default_layers(net)], DECONVNET).plan
+    return floors.floor(floors.up(plan), [], [], len(pictures), settings.shapes, settings.floor_batches)
 
 
 def scanned(net: nn.Module, pictures: Path, folder: Path) -> float:

@@ -5,7 +5,7 @@
     python -m bench.run --only gallery-zfnet pass    these measures; the other rows stay as they were measured
     python -m bench.run --list                       the measures
 
-Rows that were not measured anew keep their own date and load. Nothing else should run meanwhile.
+Rows that were not measured anew keep their own date, load and revision of the code. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, STARTED, crp_peer, gallery, growth, passes, reading, tried
-from bench.machine import load, machine, now
+from bench import STARTED, crp_peer, gallery, growth, passes, reading, tried
+from bench.machine import load, machine, now, revision
+from bench.page import PAGE, RESULTS, page
 from bench.rows import FULL, SHORT, Row, Settings
 
-RESULTS = ROOT / "bench" / "results.json"
-PAGE = ROOT / "docs" / "performance.md"
 BUSY = 2.5  # processes: more than the benchmark's own threads on a small machine
 
 TRIED = ("pictures", "deep_pictures", "rounds", "passed", "small")
@@ -68,8 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in chosen:
             measured = run(name, settings, Path(folder), changed)
             store(given.results, name, measured)
-    from bench.page import page
-
     given.page.write_text(page(json.loads(given.results.read_text("utf-8"))), encoding="utf-8")
     minutes, seconds = divmod(round(time.monotonic() - STARTED), 60)
     print(f"{len(chosen)} of {len(MEASURES)} measures took {minutes} min {seconds} s, imports included", flush=True)
@@ -77,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, settings: Settings, folder: Path, changed: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
-    """One measure's rows as they stand in the results, with when and on what they were measured.
+    """One measure's rows as they stand in the results, with when, on what and of which code they were measured.
 
     changed: what of the settings is not the mode's.
     """
-    before, started = load(), time.monotonic()
+    before, started, code = load(), time.monotonic(), revision()
     busy = f", while the load is {before:g}: other work makes this worthless" if before > BUSY else ""
     print(f"{name} ...{busy}", flush=True)
     rows = MEASURES[name](settings, folder)
@@ -93,6 +90,7 @@ def run(name: str, settings: Settings, folder: Path, changed: Mapping[str, int] 
         "load": [before, load()],
         "took": round(time.monotonic() - started, 1),
         "machine": machine(),
+        **({} if code is None else {"revision": code}),
     }
     gc.collect()
     for row in rows:

@@ -1,10 +1,11 @@
 """How smoothly a layer's page of very many units scrolls: -m bench.scroll [--units 10000] [--steps 80].
 
 Makes up a layer, writes its page and opens it in a Chromium (as `make test-web` does), 1440 x 900 pixels. The page is
-flung from top to bottom in so many steps, one a frame, which no hand does but that drags the scroll bar; and moved by
-300 pixels a frame, a fast wheel, as it is and without its pictures: a Chromium without a screen decodes and draws them
-with the processor, so what lies between these two is not the page's work. Of each the time of a frame, and how long
-the page's own thread was at work for it.
+flung from top to bottom in so many steps, one a frame, which no hand does but that drags the scroll bar; moved by 60
+pixels a frame, as by a wheel, with its pictures and without: a Chromium without a screen decodes and draws them by
+processor, so what lies between these two is not the page's work; and by 300, a fling, at which the page itself leaves
+them out. Of each the time of a frame, and how long the page's own thread was at work for it. Then its units are sorted:
+how long that holds the thread, and when the next frame is there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from bench.web import made_up
 from pixelward.atlas import Atlas
 from pixelward.web import content, links, pages
 
-WHEEL = 300  # pixels a frame
+WHEEL, FLING = 60, 300  # pixels a frame
+SORTS = ("strength", "sparsity", "selectivity", "index")
 SCROLL = """async ([steps, wheel]) => {
   const taken = [], high = document.documentElement.scrollHeight;
   let last = performance.now();
@@ -39,6 +41,16 @@ SCROLL = """async ([steps, wheel]) => {
     last = performance.now();
   }
   return taken;
+}"""
+SORT = """async (sort) => {
+  const choice = document.querySelector("select[name=sort]");
+  choice.value = sort;
+  const began = performance.now();
+  choice.dispatchEvent(new Event("input", { bubbles: true }));
+  const held = performance.now() - began;
+  await new Promise(requestAnimationFrame);
+  await new Promise(setTimeout);
+  return [held, performance.now() - began];
 }"""
 
 
@@ -54,6 +66,7 @@ WAYS = (
     Way("dragged from top to bottom in {steps} frames", 0),
     Way(f"scrolled {WHEEL} pixels a frame", WHEEL),
     Way(f"scrolled {WHEEL} pixels a frame, without the pictures", WHEEL, pictures=False),
+    Way(f"scrolled {FLING} pixels a frame", FLING),
 )
 
 
@@ -99,17 +112,27 @@ def scrolled(work: Path, steps: int) -> Iterator[Figure]:
             half, most = np.quantile(taken, (0.5, 0.95))
             yield Figure(what, float(half), float(most))
             yield Figure("work of the page’s thread for it, on average", busy / steps)
+        browser, opened = shown(playwright, page)
+        held, framed = zip(*(opened.evaluate(SORT, sort) for sort in SORTS), strict=True)
+        browser.close()
+    yield Figure("that page sorted, the slowest of four orders: its thread is held", max(held))
+    yield Figure("until that frame is there", max(framed))
 
 
-def frames(playwright: Any, file: Path, way: Way, steps: int, trace: Path) -> tuple[list[float], float]:
-    """Milliseconds of each frame, and those that the page's thread was at work in all."""
+def shown(playwright: Any, file: Path, *flags: str) -> tuple[Any, Any]:
+    """A browser of its own, and the page in it."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    flags = ["--no-sandbox", *([] if way.pictures else ["--blink-settings=imagesEnabled=false"])]
-    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags])
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(120_000)
     page.goto(file.as_uri())
     page.wait_for_load_state("networkidle")
+    return browser, page
+
+
+def frames(playwright: Any, file: Path, way: Way, steps: int, trace: Path) -> tuple[list[float], float]:
+    """Milliseconds of each frame, and those that the page's thread was at work in all."""
+    browser, page = shown(playwright, file, *([] if way.pictures else ["--blink-settings=imagesEnabled=false"]))
     browser.start_tracing(page=page, path=trace, categories=["disabled-by-default-devtools.timeline"])
     taken = page.evaluate(SCROLL, [steps, way.wheel])
     browser.stop_tracing()

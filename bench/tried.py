@@ -18,6 +18,7 @@ from bench.rows import Row, Settings
 from bench.timing import best, interleaved, ratios
 from pixelward.core import rules
 from pixelward.core.layout import laid_out
+from pixelward.core.response_norm import local_response_norm
 from pixelward.core.trace import trace
 from pixelward.core.transposed import transposed
 from pixelward.nets.zfnet import zfnet
@@ -96,11 +97,19 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
             partial(F.conv2d, maps, weight),
         ),
         Pair(
-            "maxima",
-            "maxima of maps without their places",
-            "maxima with their places",
+            "norm",
+            "a response norm as a sum of slices of channels, with its channels last",
+            "torch's response norm, with its channels first",
             f"maps of {tuple(maps.shape)}",
-            lambda: maps.amax((2, 3)),
-            lambda: maps.flatten(2).max(2).values,
+            partial(local_response_norm, turned, 5),
+            partial(F.local_response_norm, maps, 5),
+        ),
+        Pair(
+            "maxima",
+            "maxima of maps and their places, with their channels last, by torch's pool over whole maps",
+            "the maxima alone",
+            f"maps of {tuple(maps.shape)}",
+            lambda: F.max_pool2d(turned, turned.shape[2:], return_indices=True)[0].flatten(1),
+            lambda: turned.amax((2, 3)),
         ),
     ]

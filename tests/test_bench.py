@@ -21,7 +21,7 @@ from bench import explorer, floors, gallery, hits, ours, passes, run, tried  # n
 from bench import page as pages  # noqa: E402
 from bench import pictures as photos  # noqa: E402
 from bench.pictures import Pictures, smooth_noise  # noqa: E402
-from bench.rows import FULL, Row, Settings, missing  # noqa: E402
+from bench.rows import Row, missing  # noqa: E402
 from bench.timing import interleaved, ratios  # noqa: E402
 
 from pixelward.core.layers import find_layers  # noqa: E402
@@ -298,12 +298,6 @@ def test_a_page_says_what_the_results_say():
 )
 def test_a_goal_stands_by_each_shape_s_floor(ratio, reached, spread, told):
     assert pages.verdict(result(ratio=ratio, shape_share=reached, spread=spread).to_json()) == told
-
-
-def test_there_is_a_measure_for_every_row_of_the_table():
-    beginnings = {name.partition("-")[0] for name in run.MEASURES}
-    assert beginnings == {"gallery", "pass", "crp", "growth", "reading", "tried"}
-    assert Settings() == FULL
 
 
 # ---------------------------------------------------------------- the explorer's numbers

@@ -18,7 +18,8 @@ from pixelward.core.trace import trace
 from pixelward.details import read_details
 from pixelward.examine import MOST, _Panels, draw_details, units_asked
 from pixelward.folder import details_file, kernel_file
-from pixelward.pictures import correlation, crop, signal_to_picture, view_box
+from pixelward.hatch import RULED, lines
+from pixelward.pictures import correlation, crop, inks, signal_to_picture, view_box
 from pixelward.strips import Step
 from test_draw import PREPROCESS, SIZE, network, pictures  # noqa: F401
 
@@ -117,6 +118,33 @@ def test_panels_are_close_up_where_the_signal_fills_a_small_part_of_a_large_fiel
     assert max(panels.tiles[1].shape) > 20
     panels.stage(Step("filter", "0", one.signal.numpy()), True)
     assert panels.tiles[2].shape[:2] == panels.tiles[0].shape[:2]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 20), (31, 31), (15, 16)])
+def test_panels_are_hatched_where_maps_have_no_cells_and_nowhere_else(place):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 5, padding=2))
+    net.eval().preprocess = PREPROCESS | {"resize": 64, "size": 64}
+    one = pw.project(net, torch.randn(3, 64, 64), layer="3", channel=1, position=place)
+    assert one.field[2:] == (12, 12)
+    panels = _Panels(one)
+    for side in (32, 64):
+        near = panels._over(np.zeros((4, side, side), np.float32))
+        maps = np.zeros((4, side, side), np.float32)
+        part = maps[:, max(near.top, 0) : near.top + near.height, max(near.left, 0) : near.left + near.width]
+        part[:] = torch.randn(part.shape).relu().numpy()
+        panels.stage(Step("rectify", "1", maps), False)
+        view, tile = panels._over(maps), panels.tiles[-1]
+        rows, columns = np.ogrid[: tile.shape[0], : tile.shape[1]]
+        times = tile.shape[0] // view.height
+        assert tile.shape[:2] == (times * view.height, times * view.width)
+        across, down = view.left + columns // times, view.top + rows // times
+        there = (down >= 0) & (down < side) & (across >= 0) & (across < side)
+        assert there.all() == (place == (15, 16))
+        assert times == 1 if there.all() else 50 < max(tile.shape) <= RULED
+        cells = inks(maps)[np.clip(down, 0, side - 1), np.clip(across, 0, side - 1)]
+        expected = np.where(there[..., None], cells, np.asarray(lines(tile.shape[1], tile.shape[0])))
+        assert np.array_equal(tile, expected)
 
 
 def test_the_network_is_left_as_it_was(drawn):

@@ -57,13 +57,15 @@ def served(atlas: Atlas) -> TestClient:
     return TestClient(app(atlas.path, allow_hosts=["Pc.Example.org"], routers=[routes()]), base_url="http://127.0.0.1")
 
 
-async def ask(served: TestClient, path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+async def ask(
+    served: TestClient, path: str, headers: list[tuple[bytes, bytes]], method: str = "GET"
+) -> tuple[int, bytes]:
     """A request as it is, without a client that tidies it up."""
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": method,
         "scheme": "http",
         "path": path,
         "raw_path": path.encode("utf-8", "replace"),
@@ -161,6 +163,51 @@ def test_what_names_no_host_is_refused(served: TestClient, host: str):
 def test_a_request_names_one_host(served: TestClient):
     assert asyncio.run(ask(served, "/", []))[0] == 400
     assert asyncio.run(ask(served, "/", [(b"host", b"127.0.0.1"), (b"host", b"evil.example")]))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "status"),
+    [
+        ("http://127.0.0.1:8000/", "127.0.0.1:8000", 200),
+        ("HTTP://127.0.0.1:8000/static/pixelward.css", "127.0.0.1:8000", 200),
+        ("https://pc.example.org/static%2Fpixelward.css", "pc.example.org", 200),
+        ("http://localhost", "localhost", 200),  # an empty path is the first page
+        ("http://127.0.0.1/none", "127.0.0.1", 404),
+        ("http://127.0.0.1/../secret.html", "127.0.0.1", 404),
+        ("http://127.0.0.1//127.0.0.1/", "127.0.0.1", 404),
+        ("ftp://127.0.0.1/", "127.0.0.1", 404),
+        # The address's host is the one that counts; the header's does not.
+        ("http://evil.example/", "127.0.0.1", 421),
+        ("http://127.0.0.1/", "evil.example", 200),
+        ("http://127.0.0.1@evil.example/", "127.0.0.1", 400),
+        ("http:///", "127.0.0.1", 400),
+        ("http://127.0.0.1:x/", "127.0.0.1", 400),
+    ],
+)
+def test_a_whole_address_is_its_path_under_its_own_host(served: TestClient, address: str, host: str, status: int):
+    found, body = asyncio.run(ask(served, address, [(b"host", host.encode())]))
+    assert found == status
+    path = address.partition("://")[2].partition("/")[2]
+    if status == 200:
+        assert body == served.get(f"/{path}").content
+    assert SECRET.encode() not in body
+
+
+def test_a_whole_address_needs_one_host_header_all_the_same(served: TestClient):
+    for headers in ([], [(b"host", b"127.0.0.1")] * 2):
+        assert asyncio.run(ask(served, "http://127.0.0.1/", headers))[0] == 400
+
+
+def test_what_is_sent_to_a_whole_address_has_to_come_from_there(served: TestClient):
+    for origin, status in (("http://127.0.0.1:8000", 200), ("http://localhost:9", 403)):
+        headers = [(b"host", b"localhost:9"), (b"origin", origin.encode())]
+        found = asyncio.run(ask(served, "http://127.0.0.1:8000/test/send", headers, method="POST"))
+        assert found[0] == status
+
+
+def test_a_quoted_address_is_no_whole_one(served: TestClient):
+    assert served.get("/http://127.0.0.1/").status_code == 404
+    assert asyncio.run(ask(served, "http:%2f%2f127.0.0.1/", [(b"host", b"127.0.0.1")]))[0] == 404
 
 
 def test_hosts_are_written_as_browsers_do():

@@ -1,4 +1,4 @@
-"""What lies outside the picture is clear in a tile, and hatched where it is shown; nothing inside is touched."""
+"""What lies outside the picture, or a map, is hatched where it is shown; nothing inside is touched."""
 
 import numpy as np
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelward.core.fields import Box
-from pixelward.hatch import ALPHA, cleared, hatched
+from pixelward.hatch import ALPHA, RULED, cleared, hatched, lines, ruled
 from pixelward.pictures import crop, fit, sheet
 
 EDGES = st.integers(-30, 60)
@@ -25,6 +25,21 @@ def test_exactly_what_leaves_the_picture_is_clear(top: int, left: int, height: i
         assert found is tile
     else:
         assert np.array_equal(found[..., 3], 255 * inside)
+
+
+@given(top=EDGES, left=EDGES, height=SIDES, width=SIDES)
+def test_maps_are_ruled_exactly_where_they_have_no_cells(top: int, left: int, height: int, width: int):
+    maps = np.random.default_rng(0).integers(1, 200, (20, 30, 4), dtype=np.uint8)  # no part of it as a line
+    view = Box(top, left, height, width)
+    tile = crop(maps, view, fill=0)
+    found, beyond = ruled(tile, view, (20, 30)), ~tile.any(axis=2)
+    if not beyond.any():
+        assert found is tile
+        return
+    times = max(RULED // max(height, width), 1)
+    large = np.kron(tile, np.ones((times, times, 1), np.uint8))
+    there = np.kron(beyond, np.ones((times, times), bool))
+    assert np.array_equal(found, np.where(there[..., None], np.asarray(lines(width * times, height * times)), large))
 
 
 def test_a_hatch_is_seen_on_light_and_on_dark_paper_and_is_no_grey_of_zero():

@@ -298,6 +298,18 @@ def test_a_rectifier_that_ran_before_the_modules_output_is_not_its_own():
     assert [layer.address for layer in found] == ["0", "1"]
 
 
+def test_what_is_done_with_a_layer_is_not_taken_for_a_function_of_the_network():
+    net = Net(lambda y, net: y.relu() * 2)
+
+    def visit(number, maps):
+        seen.append(tuple(maps.shape))
+        maps[:, :1].relu()
+
+    found, seen = find_layers(net, ["one", "/relu#1"], size=(12, 12)), []
+    observe(net, X, found, visit)
+    assert seen == [(1, *layer.shape) for layer in found]
+
+
 def test_observe_leaves_the_pictures_alone_and_serves_a_layer_twice():
     class Shifts(nn.Module):
         def __init__(self):

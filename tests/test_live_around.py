@@ -44,6 +44,8 @@ def test_addresses_that_name_nothing_are_not_found(served: TestClient, atlas: At
         links.tried_unit(token, slug, 0, (0, -1)),
         f"live/{token}/{slug}/../../../atlas.json",
         f"live/{token}/%2e%2e/atlas.json",
+        f"live/{token}/{slug}/0.none.webp",
+        f"live/{token}/{slug}.none.webp",
         "live/pictures/0",
     ):
         assert served.get(f"/{address}").status_code in (404, 405), address

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 import pixelward as pw
 from live_atlas import PREPROCESS, live_atlas, network
-from live_served import HOME, JSON
+from live_served import HOME, JSON, token_of
 from pixelward.atlas import Atlas
 from pixelward.examine import draw_details
 from pixelward.folder import details_file
@@ -77,6 +77,25 @@ def answers(client: TestClient, slug: str) -> list[str]:
     ]
     assert {answer.status_code for answer in found[:-2]} == {200}
     return [answer.content.replace(token.encode(), b"TOKEN").decode("latin-1") for answer in found]
+
+
+@pytest.mark.parametrize("how", [{"rules": "guided"}, {"unpool": "place"}], ids=["rules", "unpooling"])
+def test_a_tried_picture_is_projected_by_the_rules_that_its_atlas_is_drawn_by_now(
+    atlas: Atlas, served: TestClient, how: dict[str, str]
+):
+    def projections(client: TestClient, token: str) -> list[bytes]:
+        slug = atlas.layer("conv2").slug
+        addresses = [links.tried_unit_image(token, slug, channel, (3, 4), "projection") for channel in range(6)]
+        return [client.get(f"/{address}").content for address in addresses]
+
+    token = token_of(served.post("/live/pictures/0", headers=JSON).json())
+    before = projections(served, token)
+    (atlas.path / "drawings.json").unlink()
+    pw.draw(atlas.path, network(), **how)
+    after = projections(served, token)
+    with TestClient(app(atlas.path, model=network()), base_url=HOME) as anew:
+        assert after == projections(anew, token_of(anew.post("/live/pictures/0", headers=JSON).json()))
+    assert after != before
 
 
 def test_details_that_are_damaged_are_told_as_all_damage_is(atlas: Atlas, served: TestClient):

@@ -22,6 +22,8 @@ from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.words import amount, bytes_of
 
 FEW, MANY = 1_000, 10_000
+# Else the C library keeps holes between large blocks, other ones in every run.
+GIVEN_BACK = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -61,7 +63,7 @@ def test_ten_times_the_pictures_take_no_more_memory(tmp_path):
     for number in (FEW, MANY):
         source = pictures(tmp_path / f"{number}.zip", number)
         command = [sys.executable, "-c", PROGRAM, str(source), str(tmp_path / f"atlas-{number}")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=GIVEN_BACK)
         found[number] = json.loads(done.stdout.splitlines()[-1])
     (held, before, *few), (many_held, _, *many) = found[FEW], found[MANY]
     assert before > 0
@@ -89,14 +91,44 @@ print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]))
 def test_eight_times_the_units_take_no_more_memory(tmp_path):
     """Their tiles, each of a whole picture, would be 170 MB. A batch of hits is full in both."""
     source, found = pictures(tmp_path / "pictures.zip", 16, side=112), {}
-    given_back = os.environ | {
-        "MALLOC_MMAP_THRESHOLD_": "100000"
-    }  # else the C library keeps holes between large blocks
     for units in (16, 128):
         command = [sys.executable, "-c", WIDE, str(source), str(tmp_path / f"atlas-{units}"), str(units)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=given_back)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=GIVEN_BACK)
         found[units] = int(done.stdout.splitlines()[-1])
     assert found[128] < 1.15 * found[16], f"{found[128]} against {found[16]}, in KiB"
+
+
+LARGE = """
+import sys
+import numpy as np
+from pathlib import Path
+from PIL import Image
+from pixelward.data.images import decode
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+data = Path(sys.argv[1]).read_bytes()
+small = Image.new("RGBA", (8, 8))
+small.save(sys.argv[1] + ".small.png")
+decode(Path(sys.argv[1] + ".small.png").read_bytes(), "small")
+before = peak()
+decode(data, "large")
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the operating system tells no peak there")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_alpha_takes_the_picture_and_one_more_of_its_size(tmp_path, orientation):
+    """Laid over white as a whole it would be four of them."""
+    width, height = 4000, 3000
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGBA", (width, height), (200, 100, 50, 128)).save(tmp_path / "large.png", exif=exif, compress_level=1)
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 1 << 10 < int(done.stdout) < 2.6 * 4 * width * height / 1024, f"{done.stdout} KiB"
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_drawn(tmp_path, monkeypatch):

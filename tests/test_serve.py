@@ -1,5 +1,6 @@
 """The server gives what export writes, byte for byte, keeps up with its atlas, and outlives damage to it."""
 
+import http.client
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -390,6 +392,10 @@ def test_the_command_prints_its_address_and_serves_until_it_is_interrupted(atlas
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
         with urllib.request.urlopen(address) as answer:
             assert b"zfnet64" in answer.read()
+        connection = http.client.HTTPConnection(urlsplit(address).netloc)
+        connection.request("GET", address)  # all of it in the first line, as to a proxy
+        assert b"zfnet64" in connection.getresponse().read()
+        connection.close()
         process.send_signal(signal.SIGINT)
         rest, told = process.communicate(timeout=30)
     assert (process.returncode, rest, told) == (130, "", "interrupted\n")

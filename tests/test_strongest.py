@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -49,13 +52,25 @@ def whole_numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def fed(maps: dict[int, np.ndarray], k: int, rng: np.random.Generator) -> Strongest:
-    """A result of all pictures in any order, in batches of any size."""
+    """A result of all pictures in any order, in batches of any size that lie in memory in one way or the other."""
     reducer = Strongest(next(iter(maps.values())).shape[0], k)
     order = rng.permutation(list(maps))
     while len(order):
         batch, order = np.split(order, [rng.integers(1, 6)])
-        reducer.update(torch.tensor(np.stack([maps[id] for id in batch])), torch.tensor(batch))
+        stacked = torch.tensor(np.stack([maps[id] for id in batch]))
+        layout = torch.channels_last if rng.integers(2) else torch.contiguous_format
+        reducer.update(stacked.contiguous(memory_format=layout), torch.tensor(batch))
     return reducer
+
+
+@contextmanager
+def far_away() -> Iterator[None]:
+    """As on a device that is waited for when a number of it is looked at."""
+    with (
+        patch("pixelward.core.strongest.is_near", lambda device: False),
+        patch("pixelward.core.peaks.is_near", lambda device: False),
+    ):
+        yield
 
 
 @settings(deadline=None, max_examples=60)
@@ -64,6 +79,30 @@ def test_any_order_and_any_batches_give_the_first_k_of_all_hits_sorted(pictures,
     rng = np.random.default_rng(seed)
     maps = {id: whole_numbers(rng, 3, side, side + 1) for id in rng.permutation(40)[:pictures].tolist()}
     assert as_lists(fed(maps, k, rng).hits) == sorted_hits(maps, k)
+
+
+@settings(deadline=None, max_examples=40)
+@given(**SIZES, k=st.integers(1, 5))
+def test_the_way_of_a_gpu_gives_the_same_of_everything(pictures, side, seed, k):
+    rng = np.random.default_rng(seed)
+    maps = {id: whole_numbers(rng, 3, side, side + 1) for id in rng.permutation(40)[:pictures].tolist()}
+    near = fed(maps, k, rng).state()
+    with far_away():
+        far = fed(maps, k, rng).state()
+    assert near.keys() == far.keys()
+    for name, tensor in near.items():
+        assert torch.equal(tensor, far[name]), name
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 6), (4, 3)])
+def test_nothing_is_looked_at_on_a_gpu_before_the_end(shape):
+    """Numbers on torch's `meta` device cannot be looked at, and what depends on them fails."""
+    reducer = Strongest(3, 2, "meta")
+    for start in (0, 4):
+        reducer.update(torch.empty(shape, device="meta"), torch.arange(start, start + 4, device="meta"))
+    assert reducer.seen == 8
+    with pytest.raises(RuntimeError):
+        reducer.refuse_broken()
 
 
 @settings(deadline=None, max_examples=40)
@@ -169,11 +208,25 @@ def test_nan_and_infinity_are_found_wherever_they_are_and_nothing_is_counted(val
     maps[2, 1, 3, 4] = maps[3, 0, 0, 0] = value
     reducer = Strongest(3, 2)
     before = {name: tensor.clone() for name, tensor in reducer.state().items()}
-    with pytest.raises(NotFiniteError, match="NaN or infinity in row 2 of the batch") as caught:
+    with pytest.raises(NotFiniteError, match="NaN or infinity in the maps of picture 2") as caught:
         reducer.update(maps, torch.arange(4))
-    assert caught.value.row == 2
+    assert caught.value.picture == 2
     for name, tensor in reducer.state().items():
         assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_on_a_gpu_nan_and_infinity_are_told_when_asked_for(value):
+    maps = torch.ones(4, 3, 5, 5)
+    maps[2, 1, 3, 4] = maps[3, 0, 0, 0] = value
+    with far_away():
+        reducer = Strongest(3, 2)
+        reducer.update(torch.ones(2, 3, 5, 5), torch.arange(2))
+        reducer.refuse_broken()
+        reducer.update(maps, torch.arange(20, 24))
+        reducer.update(torch.ones(2, 3, 5, 5), torch.arange(30, 32))
+    with pytest.raises(NotFiniteError, match="picture 22"):
+        reducer.refuse_broken()
 
 
 def test_large_numbers_whose_sum_overflows_are_no_error():

@@ -39,6 +39,7 @@ from pixelward.folder import (
 
 Arrays = Mapping[str, NDArray[Any]]
 
+_HITS_AT_ONCE = 100_000  # rows of the table made into Python numbers at a time: bounds memory
 _PLAN = "plan.json"
 # What makes two scans the same one, and what a message calls it.
 _COMPARED = {
@@ -173,7 +174,10 @@ class Draft:
             for rows in self.rows():
                 database.executemany(f"INSERT INTO pictures ({COLUMNS}) VALUES ({marks})", map(_columns, rows))
                 shards.append(_shard(rows))
-            database.executemany("INSERT INTO hits VALUES (?, ?, ?, ?)", _hits(layers).tolist())
+            hits = _hits(layers)
+            for start in range(0, len(hits), _HITS_AT_ONCE):
+                some = hits[start : start + _HITS_AT_ONCE].tolist()
+                database.executemany("INSERT INTO hits VALUES (?, ?, ?, ?)", some)
             database.execute("COMMIT")
         settle_file(temporary, self.path / PICTURES)
         return shards

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pixelward.atlas import Atlas, Drawings, LayerRecord
 from pixelward.core.check import check
+from pixelward.core.devices import moved
 from pixelward.core.findings import Operation
 from pixelward.core.kernels import kernels
 from pixelward.core.memory import at_once, left_of, taken
@@ -195,7 +196,9 @@ class _Room(NamedTuple):
         )
         traced = max(taken(survey, device) for survey in surveys)
         if device.type != "cpu":
-            return cls(left_of(memory, device, traced, "the pass of one picture"), together(picture.shape[1:]))
+            left = left_of(memory, device, traced, "the pass of one picture")
+            own = picture.numel() * picture.element_size()
+            return cls(left / 2, at_once(left / 4, own, together(picture.shape[1:])))
         # As numbers and as it is shown; a batch is decoded ahead of the one at work, which is stacked once more.
         loaded = 3 * (picture.numel() * picture.element_size() + 3 * atlas.size[0] * atlas.size[1])
         left = left_of(memory, device, max(2 * traced, 4 * loaded), "the pass of one picture, with all that it needs,")
@@ -277,7 +280,7 @@ def _draw_batch(
 
     like: of the network's type and device.
     """
-    pixels = torch.stack([picture.pixels for picture in batch]).to(like)
+    pixels = moved(torch.stack([picture.pixels for picture in batch]), like.device, like.dtype)
     layers = {sheets[layer].record.address: layer for layer in chosen}
     hits = {address: _as_tensors(chosen[layer]) for address, layer in layers.items()}
     for sent in projector.project(pixels, hits):

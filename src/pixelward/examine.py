@@ -21,7 +21,7 @@ from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
 from pixelward.folder import Damaged, details_file
 from pixelward.gallery import Gallery, refuse_other_value
-from pixelward.hatch import cleared
+from pixelward.hatch import cleared, ruled
 from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture
 from pixelward.projection import Projection, project
 from pixelward.scan import recognised
@@ -234,7 +234,8 @@ class _Panels:
         elif step.signal.shape[1:] == (1, 1):  # a vector
             tile = inks(step.signal[:, 0, 0])
         else:
-            tile = crop(inks(step.signal), self._over(step.signal), fill=0)
+            view, (height, width) = self._over(step.signal), step.signal.shape[1:]
+            tile = ruled(crop(inks(step.signal), view, fill=0), view, (height, width))
         share = np.count_nonzero(step.signal) / step.signal.size
         return Stage(step.title, step.subtitle, step.signal.shape, share, self._add(tile))
 

@@ -1,7 +1,7 @@
 """What of a tile lies outside the picture: clear in its alpha channel, and hatched wherever the tile is shown.
 
 Grey means a signal of zero, so what is no part of the picture must not be grey: the hatch is half clear, and reads as
-paper that shows through, on light and on dark.
+paper that shows through, on light and on dark. Maps are clear where they are zero: these get the lines themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,19 @@ from pixelward.core.fields import Box
 PERIOD, LINE = 8, 2  # pixels, along a row: from line to line, and of a line
 COLOUR = 128  # of lines and of the ground between them
 ALPHA = (18, 88)  # of the ground, of a line
+RULED = 112  # pixels of a tile that pages show cell by cell, at most
+
+
+def outside(view: Box, size: tuple[int, int], pixels: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where a tile of `pixels` = (h, w), of any scale, that shows `view` of a picture of (height, width), leaves it."""
+    beyond = np.ones(pixels, bool)
+    edges = []
+    for first, length, side, count in zip(view[:2], view[2:], size, pixels, strict=True):
+        inside = (min(max(edge - first, 0), length) for edge in (0, side))
+        edges.append(tuple(round(edge * count / length) for edge in inside))
+    (top, bottom), (left, right) = edges
+    beyond[top:bottom, left:right] = False
+    return beyond
 
 
 def cleared(tile: NDArray[np.uint8], view: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -22,16 +35,24 @@ def cleared(tile: NDArray[np.uint8], view: Box, size: tuple[int, int]) -> NDArra
 
     tile: (h, w, 3), of any scale. Returns (h, w, 4), or the tile itself where nothing lies outside.
     """
-    edges = []
-    for first, length, side, pixels in zip(view[:2], view[2:], size, tile.shape[:2], strict=True):
-        inside = (min(max(edge - first, 0), length) for edge in (0, side))
-        edges.append(tuple(round(edge * pixels / length) for edge in inside))
-    if all(edge == (0, pixels) for edge, pixels in zip(edges, tile.shape[:2], strict=True)):
+    beyond = outside(view, size, (tile.shape[0], tile.shape[1]))
+    if not beyond.any():
         return tile
-    (top, bottom), (left, right) = edges
-    alpha = np.zeros((*tile.shape[:2], 1), np.uint8)
-    alpha[top:bottom, left:right] = 255
-    return np.concatenate([tile, alpha], axis=2)
+    return np.concatenate([tile, np.where(beyond, 0, 255).astype(np.uint8)[..., None]], axis=2)
+
+
+def ruled(tile: NDArray[np.uint8], view: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Maps in inks, which are clear where they are zero, with the lines themselves where there are no cells any more.
+
+    tile: (h, w, 4), a pixel a cell, that shows `view` of maps of (height, width). Returns the tile itself where nothing
+    lies outside; else each cell enlarged, so that lines can be seen, until the longer side has at most RULED pixels.
+    """
+    beyond = outside(view, size, (tile.shape[0], tile.shape[1]))
+    if not beyond.any():
+        return tile
+    times = max(RULED // max(beyond.shape), 1)
+    tile, beyond = tile.repeat(times, 0).repeat(times, 1), beyond.repeat(times, 0).repeat(times, 1)
+    return np.where(beyond[..., None], np.asarray(lines(beyond.shape[1], beyond.shape[0])), tile)
 
 
 def hatched(image: Image.Image) -> Image.Image:

@@ -15,7 +15,6 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 
 from pixelward import cards
-from pixelward.core.fields import Box
 from pixelward.core.project import Projected, Unit, project_units
 from pixelward.core.rules import RuleSet
 from pixelward.data.images import Preprocess, prepare, to_rgb
@@ -30,32 +29,19 @@ Position = tuple[int, int] | tuple[()]
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class Projection(Projected):
     """What made one unit fire.
 
-    signal: (C, H, W) float, signed, like the prepared picture. value: the seed, normally the activation. position:
-    (y, x) in the layer's map, () in a vector. field: the pixels that can change the value; reach: those that the
-    signal can arrive at; both may leave the picture. picture: (C, H, W), as the network took it.
+    signal, value, position, field, reach, shown: see `Projected`. layer, channel, rules, unpool, seed: what was chosen.
+    picture: (C, H, W), as the network took it.
     """
 
-    signal: Tensor
-    value: float
-    position: tuple[int, ...]
-    field: Box
-    reach: Box
     layer: str
-    channel: int
     rules: str
     unpool: str
     seed: str | float
     picture: Tensor
     preprocess: Preprocess
-
-    @property
-    def shown(self) -> Box:
-        """What to look at: the field, or the reach where the field is the whole picture, as above a gate."""
-        whole = Box(0, 0, self.signal.shape[1], self.signal.shape[2])
-        return self.reach if self.field == whole else self.field
 
     def __repr__(self) -> str:
         """What it is of, without the tensors."""
@@ -176,13 +162,8 @@ def _projection(
     done: Projected, picture: Tensor, layer: str, rules: str, unpool: str, seed: str | float, preprocess: Preprocess
 ) -> Projection:
     return Projection(
-        signal=done.signal,
-        value=done.value,
-        position=done.position,
-        field=done.field,
-        reach=done.reach,
+        **vars(done),
         layer=layer,
-        channel=done.channel,
         rules=rules,
         unpool=unpool,
         seed=seed,

@@ -26,6 +26,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
+from pixelward.core.devices import moved
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
@@ -271,6 +272,7 @@ class _Run:
                         waiting = []
                 if waiting:
                     self._through(waiting)
+                self._refuse_broken(rows)
                 states = enumerate(each.state() for each in self.strongest)
                 arrays = {f"{n}/{name}": each.numpy() for n, state in states for name, each in state.items()}
                 arrays[_BATCH] = np.array(self._batch)
@@ -283,7 +285,7 @@ class _Run:
         """One batch through the network."""
         pixels = torch.stack([item.pixels for item in items if item.pixels is not None])
         padding = pixels.new_zeros(self._batch - len(items), *pixels.shape[1:])
-        ids = torch.tensor([item.row.id for item in items], device=self._like.device)
+        ids = moved(torch.tensor([item.row.id for item in items]), self._like.device)
 
         def visit(number: int, maps: Tensor) -> None:
             apart = self._apart[number]
@@ -295,23 +297,26 @@ class _Run:
                     else:
                         self.strongest[number].update(maps[piece], ids[piece])
                 except NotFiniteError as error:
-                    raise self._not_finite(number, items[piece.start + error.row].row) from error
+                    raise self._not_finite(number, error.picture, [item.row for item in items]) from error
                 if apart and items[piece.stop - 1].last:
                     apart.settle()
 
-        batch = self._moved(torch.cat([pixels, padding]))
+        batch = moved(torch.cat([pixels, padding]), self._like.device, self._like.dtype)
         if self._may_turn is None:
             self._may_turn = shows_the_same(self._net, batch[:1], laid_out(batch[:1]), self._layers)
         may = self._may_turn
         observe(self._net, laid_out(batch) if may else batch, self._layers, visit, quick=may)
 
-    def _moved(self, pixels: Tensor) -> Tensor:
-        """A batch where the network is; to a GPU while the processor goes on."""
-        if self._like.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        return pixels.to(self._like, non_blocking=True)
+    def _refuse_broken(self, rows: Sequence[PictureRow]) -> None:
+        """Where the network runs on a GPU, numbers that are not finite are looked for once a shard."""
+        for number, each in enumerate(self.strongest):
+            try:
+                each.refuse_broken()
+            except NotFiniteError as error:
+                raise self._not_finite(number, error.picture, rows) from error
 
-    def _not_finite(self, number: int, row: PictureRow) -> PixelwardError:
+    def _not_finite(self, number: int, picture: int, rows: Sequence[PictureRow]) -> PixelwardError:
+        row = next(row for row in rows if row.id == picture)
         where = f"picture {row.id}, {row.source}/{row.name}" + (f", tile {tuple(row.tile)}" if row.tile else "")
         return PixelwardError(
             given=f"NaN or infinity in layer {self._layers[number].address} on {where}",

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pixelward.core.devices import moved
 from pixelward.core.fields import Box, Extent
 from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import Plan
@@ -70,13 +71,17 @@ class Descent:
         activations = self._target.activations
         regions = set(self.regions(positions).tolist())
         boxes = self._windows_of(plan, regions.pop() if cut and len(regions) == 1 else None)
-        channels, positions, pictures = (t.to(self.device) for t in (channels, positions, pictures))
+        where = positions.tolist() if boxes is not None else []
+        channels, positions, pictures = (moved(t, self.device) for t in (channels, positions, pictures))
         place = (channels,) if activations.dim() == 2 else (channels, positions[:, 0], positions[:, 1])
-        seeds = activations[(pictures, *place)] if seeds is None else seeds.to(activations)
+        if seeds is None:
+            seeds = activations[(pictures, *place)]
+        seeds = moved(seeds, self.device, activations.dtype)
         crossed = [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
         with torch.no_grad():
             if boxes is not None:
-                return self._in_windows(plan, crossed, boxes, channels, positions, pictures, seeds)
+                down = self._in_windows(plan, crossed, boxes, channels, positions, pictures, seeds)
+                return down, [boxes[0].box((y, x), _size(plan)) for y, x in where]
             return self._in_pictures(plan, crossed, place, pictures, seeds)
 
     def _windows_of(self, plan: Plan, region: int | None) -> Mapping[int, Extent] | None:
@@ -99,12 +104,11 @@ class Descent:
         positions: Tensor,
         pictures: Tensor,
         seeds: Tensor,
-    ) -> tuple[Tensor, list[Box]]:
+    ) -> Tensor:
         windows = cut(plan, crossed, boxes, pictures, positions)
         signal = seeds.new_zeros(len(channels), self._target.activations.shape[1], 1, 1)
         signal[torch.arange(len(channels), device=seeds.device), channels, 0, 0] = seeds
-        down = follow(windows, _along(crossed, windows), self._target.value, self._target.laid_out(signal))
-        return down, [boxes[0].box(tuple(place), _size(plan)) for place in positions.tolist()]
+        return follow(windows, _along(crossed, windows), self._target.value, self._target.laid_out(signal))
 
     def _in_pictures(
         self, plan: Plan, crossed: Sequence[Crossing], place: Sequence[Tensor], pictures: Tensor, seeds: Tensor

@@ -253,8 +253,9 @@ def observe(
 
     def watch(address: Address, tensor: Tensor) -> None:
         found = waiting.pop(address, [])
-        for index in found:
-            visit(index, tensor.movedim(layers[index].channel_axis, 1))
+        with torch._C.DisableTorchFunction():  # what is called here is not the network's, and not to be counted
+            for index in found:
+                visit(index, tensor.movedim(layers[index].channel_axis, 1))
         if found and not waiting:
             raise Done
 

@@ -13,6 +13,7 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.parameter import is_lazy
 
 from pixelward.core.addresses import Address
+from pixelward.core.devices import is_near
 from pixelward.core.precision import full_precision
 from pixelward.errors import PixelwardError
 
@@ -155,12 +156,25 @@ def _restored(net: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module, before, copies in buffers:
             for name, copy in copies.items():
-                if not torch.equal(before[name], copy):  # type: ignore[arg-type]
-                    with torch.no_grad():
-                        before[name].copy_(copy)  # type: ignore[union-attr]
+                _put_back(before[name], copy)  # type: ignore[arg-type]
             if not isinstance(module, torch.jit.ScriptModule):  # whose buffers cannot be exchanged
                 module._buffers.clear()
                 module._buffers.update(before)
+
+
+def _put_back(buffer: Tensor, copy: Tensor) -> None:
+    """Write the copy into the buffer, if that was changed; on a GPU also if not, since looking would wait for it."""
+    if is_near(buffer.device) or _meets_itself(buffer):
+        if not torch.equal(buffer, copy):
+            with torch.no_grad():
+                buffer.copy_(copy)
+    else:
+        buffer.data.copy_(copy)  # `data`, since for autograd nothing changes
+
+
+def _meets_itself(tensor: Tensor) -> bool:
+    """Whether it was expanded, so that several of its numbers share one place in memory."""
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def run(net: nn.Module, pictures: Tensor) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from pixelward.core.fields import Box, Extent, field_of
 from pixelward.core.margins import with_margins
-from pixelward.core.path import Crossing, path, reaches
+from pixelward.core.path import Crossing, calls_nodes, path, reaches
 from pixelward.core.plan import MAPS, Plan, Step
 from pixelward.core.precision import full_precision
 from pixelward.core.rules import DECONVNET, RuleSet, leaves_signal, resolve
@@ -104,7 +105,12 @@ def follow_all(
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """The way down of one unit. signal: (C, H, W), like the picture; value: the seed; field and reach: in pixels."""
+    """The way down of one unit.
+
+    signal: (C, H, W) float, signed, like the prepared picture. value: the seed, normally the activation. position:
+    (y, x) in the layer's map, () in a vector. field: the pixels that can change the value; reach: those that the
+    signal can arrive at; both may leave the picture.
+    """
 
     signal: Tensor
     value: float
@@ -112,6 +118,12 @@ class Projected:
     position: tuple[int, ...]
     field: Box
     reach: Box
+
+    @property
+    def shown(self) -> Box:
+        """What to look at: the field, or the reach where the field is the whole picture, as above a gate."""
+        whole = Box(0, 0, self.signal.shape[1], self.signal.shape[2])
+        return self.reach if self.field == whole else self.field
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,71 @@ class Unit:
     picture: int
     channel: int
     position: tuple[int, ...] | None = None
+
+
+class Below:
+    """What lies below a layer: one pass over pictures, whose units go down as often as one likes, each as by a new one.
+
+    After the first of them it holds what pools and gates recorded, and autograd's graph only where a rule calls that.
+    """
+
+    def __init__(
+        self, net: nn.Module, pictures: Tensor, layer: str, rules: str | RuleSet = "deconvnet", unpool: str = "sum"
+    ) -> None:
+        """See `project_units`."""
+        self._layer, self._rules = layer, resolve(rules, unpool)
+        traced = trace(net, pictures, [layer], self._rules)
+        self._plan, self._target = traced.plan, traced.targets[layer]
+        self._count, self._size = len(pictures), (pictures.shape[2], pictures.shape[3])
+        if self._target.unclear is not None:
+            raise self._target.unclear
+
+    @property
+    def is_light(self) -> bool:
+        """Whether nothing of autograd's graph is held, which would be all activations."""
+        return not calls_nodes(self._crossed)
+
+    def project(
+        self, units: Sequence[Unit], *, seed: str | float = "value", visit: Visitor | None = None
+    ) -> list[Projected]:
+        """See `project_units`."""
+        if self._count not in (1, len(units)):
+            raise LookupError(f"{len(units)} units for {self._count} pictures")
+        target = self._target
+        chosen = [located(target.activations, unit, self._layer) for unit in units]
+        seeds = seeded(torch.stack([target.activations[index] for index in chosen]), seed)
+        signal = target.activations.new_zeros(len(units), *target.activations.shape[1:])
+        for row, index in enumerate(chosen):
+            signal[(row, *index[1:])] = seeds[row]
+        crossed = self._crossed
+        with torch.no_grad():
+            down = follow_all(self._plan, crossed, target.value, target.laid_out(signal), visit)
+        field, reach = self._extents
+        return [
+            Projected(
+                signal=down[row].clone(memory_format=torch.contiguous_format),  # keeps none of the others alive
+                value=float(seeds[row]),
+                channel=unit.channel,
+                position=tuple(index[2:]),
+                field=field.box(index[2:], self._size),
+                reach=reach.box(index[2:], self._size),
+            )
+            for row, (unit, index) in enumerate(zip(units, chosen, strict=True))
+        ]
+
+    @cached_property
+    def _crossed(self) -> list[Crossing]:
+        crossed = path(self._plan, self._target.value, self._rules)
+        if calls_nodes(crossed):
+            return crossed
+        self._plan = self._plan.without_nodes()
+        return path(self._plan, self._target.value, self._rules)
+
+    @cached_property
+    def _extents(self) -> tuple[Extent, Extent]:
+        """Of field and reach."""
+        value = self._target.value
+        return field_of(self._plan, value), reaches(self._plan, value, self._crossed).get(0, Extent(None, None))
 
 
 def project_units(
@@ -138,36 +215,7 @@ def project_units(
 
     Raises PixelwardError for a layer, channel or position that is not there and for what has no rule.
     """
-    if len(pictures) not in (1, len(units)):
-        raise LookupError(f"{len(units)} units for {len(pictures)} pictures")
-    table = resolve(rules, unpool)
-    traced = trace(net, pictures, [layer], table)
-    target = traced.targets[layer]
-    if target.unclear is not None:
-        raise target.unclear
-    chosen = [located(target.activations, unit, layer) for unit in units]
-    activations = torch.stack([target.activations[index] for index in chosen])
-    seeds = seeded(activations, seed)
-    signal = target.activations.new_zeros(len(units), *target.activations.shape[1:])
-    for row, index in enumerate(chosen):
-        signal[(row, *index[1:])] = seeds[row]
-    crossed = path(traced.plan, target.value, table)
-    with torch.no_grad():
-        down = follow_all(traced.plan, crossed, target.value, target.laid_out(signal), visit)
-    field = field_of(traced.plan, target.value)
-    reach = reaches(traced.plan, target.value, crossed).get(0, Extent(None, None))
-    size = (pictures.shape[2], pictures.shape[3])
-    return [
-        Projected(
-            signal=down[row].clone(memory_format=torch.contiguous_format),  # keeps none of the others alive
-            value=float(seeds[row]),
-            channel=unit.channel,
-            position=tuple(index[2:]),
-            field=field.box(index[2:], size),
-            reach=reach.box(index[2:], size),
-        )
-        for row, (unit, index) in enumerate(zip(units, chosen, strict=True))
-    ]
+    return Below(net, pictures, layer, rules, unpool).project(units, seed=seed, visit=visit)
 
 
 def located(activations: Tensor, unit: Unit, layer: str) -> tuple[int, ...]:

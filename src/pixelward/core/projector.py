@@ -7,13 +7,15 @@ Each picture runs through the network once at most, and only as far as something
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pixelward.core.descent import Descent
+from pixelward.core.devices import is_near, returning
 from pixelward.core.fields import Box
 from pixelward.core.memory import at_once, fitting, taken
 from pixelward.core.plan import Plan
@@ -121,6 +123,7 @@ class Projector:
         self, plan: Plan, targets: Mapping[str, Target], hits: Mapping[str, Chosen], traced: int | None
     ) -> Iterator[Sent]:
         """traced: the number of the picture whose activations `targets` holds, or None."""
+        coming: deque[Callable[[], Sent]] = deque()
         for address, chosen in hits.items():
             target = targets[address]
             if address not in self._descents:
@@ -129,7 +132,11 @@ class Projector:
             values = _held(target, chosen, traced)
             for rows in self._batches(plan, descent, address, chosen):
                 signals, boxes = descent.project(plan, *chosen.part(rows))
-                yield Sent(address, rows, signals.float().cpu(), boxes, values[rows])
+                coming.append(_sent(address, rows, signals, boxes, values[rows]))
+                # A GPU is given its next batch before one is waited for.
+                if is_near(signals.device) or len(coming) > 1:
+                    yield coming.popleft()()
+        yield from (arrived() for arrived in coming)
 
     def _batches(self, plan: Plan, descent: Descent, address: str, chosen: Chosen) -> Iterator[Tensor]:
         """The numbers of hits that go down at once: full batches of a region each, and then what is left of all."""
@@ -156,6 +163,12 @@ class Projector:
                 most = at_once(fitting(self._half, needed, f"the way down of a hit of {address}"), needed, most)
             self._hits[address, region] = most
         return self._hits[address, region]
+
+
+def _sent(address: str, rows: Tensor, signals: Tensor, boxes: Sequence[Box], values: Tensor) -> Callable[[], Sent]:
+    """Begin to bring the signals to the CPU; what is returned waits for them."""
+    arrived = returning(signals.float())
+    return lambda: Sent(address, rows, arrived(), boxes, values)
 
 
 def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:

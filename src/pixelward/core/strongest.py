@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pixelward.core.devices import is_near
 from pixelward.core.fields import Extent, Span
+from pixelward.core.peaks import Peaks, are_finite
 
 HALF_OCTAVES = 80
 LOWEST = -20  # the histogram's first edge is 2^-20, its last 2^20
 OVERLAP = 0.25  # hits of one photograph that share more of the smaller box than this are in conflict
-_MAPS_AT_ONCE = 1024  # maps copied at a time in the search for a place: bounds memory
+_NOBODY = torch.iinfo(torch.int64).max  # the picture with a number that is not finite, where there is none
 
 
 def histogram_edges() -> Tensor:
@@ -33,11 +35,11 @@ def histogram_edges() -> Tensor:
 
 
 class NotFiniteError(ValueError):
-    """NaN or infinity in the maps of a batch. `row`: which of its pictures, the first one."""
+    """NaN or infinity in the maps of a picture. `picture`: its number; of several the lowest."""
 
-    def __init__(self, row: int) -> None:
-        super().__init__(f"NaN or infinity in row {row} of the batch")
-        self.row = row
+    def __init__(self, picture: int) -> None:
+        super().__init__(f"NaN or infinity in the maps of picture {picture}")
+        self.picture = picture
 
 
 @dataclass
@@ -90,44 +92,66 @@ class Strongest:
         self.histogram = torch.zeros(channels, HALF_OCTAVES + 2, dtype=torch.int64, device=device)
         self.maximum = torch.full((channels,), -torch.inf, device=device)
         self._edges = histogram_edges().to(device)
+        self._is_near = is_near(torch.device(device))
+        self._broken = torch.tensor(_NOBODY, device=device)
 
     def update(self, maps: Tensor, pictures: Tensor) -> None:
         """Take the maps of some pictures. maps: (N, C, h, w) or (N, C), float; pictures: (N,) int64, all different.
 
-        A picture may be given once only, in any order. Raises NotFiniteError, before anything has changed.
+        A picture may be given once only, in any order. Raises NotFiniteError, before anything has changed; on a GPU,
+        which would have to be waited for, `refuse_broken` does.
         """
-        maps, peaks = self.measure(maps)
-        rows = self.beats(peaks, pictures).any(0).nonzero().squeeze(1)
+        peaks = self.measure(maps, pictures)
+        rows = self._entered(peaks.value, pictures)
         if not len(rows):
             return
-        # Places are searched for the few maxima that enter the k strongest, not for all: a maximum with its place
-        # costs three times one without.
-        new = peaks[:, rows].T
+        new = peaks.value[:, rows].T
         value = torch.cat([self.hits.value[rows], new.clamp(min=0)], 1)  # (R, k + N)
         picture = torch.cat([self.hits.picture[rows], torch.where(new > 0, pictures, -1)], 1)
         chosen = _order(value, picture)[:, : self.k]
         value, picture = value.gather(1, chosen), picture.gather(1, chosen)
         kept = chosen.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)
-        position = torch.where((chosen < self.k).unsqueeze(2), self.hits.position[rows].gather(1, kept), -1)
-        row, slot = ((chosen >= self.k) & (picture >= 0)).nonzero(as_tuple=True)
-        position[row, slot] = places(maps, chosen[row, slot] - self.k, rows[row])
-        self._replace(rows, Hits(value, picture, position))
+        is_new = (chosen >= self.k) & (picture >= 0)
+        found = peaks.position((chosen - self.k).clamp(min=0), rows.unsqueeze(1).expand_as(chosen), is_new)
+        position = torch.where(is_new.unsqueeze(2), found, self.hits.position[rows].gather(1, kept))
+        self._replace(rows, Hits(value, picture, torch.where((picture >= 0).unsqueeze(2), position, -1)))
 
-    def measure(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Count the pictures of `maps` in the statistics. Returns them as float32 and their maxima, (N, C)."""
+    def measure(self, maps: Tensor, pictures: Tensor) -> Peaks:
+        """Count the pictures in the statistics. Returns their maxima; refuses as `update` does."""
         maps = maps.to(torch.float32)
-        # A sum over everything is one cheap pass and is not finite wherever a part of it is not.
-        if not maps.sum(tuple(range(1, maps.dim()))).isfinite().all():
-            broken = ~maps.isfinite().flatten(1).all(1)
-            if broken.any():  # otherwise the sum itself overflowed
-                raise NotFiniteError(int(broken.nonzero()[0]))
-        peaks = maps.amax((2, 3)) if maps.dim() == 4 else maps
-        above = peaks > 0
-        self.seen += len(peaks)
+        peaks = Peaks.of(maps)
+        if self._is_near:
+            # A sum over everything is one cheap pass and is not finite wherever a part of it is not; where only the
+            # sum overflowed, the lowest numbers are looked at too.
+            if not maps.sum(tuple(range(1, maps.dim()))).isfinite().all():
+                self._mark_broken(maps, peaks, pictures)
+                self.refuse_broken()
+        else:
+            self._mark_broken(maps, peaks, pictures)
+        value = peaks.value
+        above = value > 0
+        self.seen += len(value)
         self.positive += above.sum(0)
-        self.histogram.T.scatter_add_(0, torch.bucketize(peaks, self._edges, right=True), above.to(torch.int64))
-        self.maximum = torch.maximum(self.maximum, peaks.amax(0))
-        return maps, peaks
+        self.histogram.T.scatter_add_(0, torch.bucketize(value, self._edges, right=True), above.to(torch.int64))
+        self.maximum = torch.maximum(self.maximum, value.amax(0))
+        return peaks
+
+    def refuse_broken(self) -> None:
+        """Raise NotFiniteError if a picture since the beginning had NaN or infinity in its maps."""
+        picture = int(self._broken)
+        if picture != _NOBODY:
+            self._broken.fill_(_NOBODY)
+            raise NotFiniteError(picture)
+
+    def _mark_broken(self, maps: Tensor, peaks: Peaks, pictures: Tensor) -> None:
+        broken = torch.where(are_finite(maps, peaks.value), _NOBODY, pictures).amin(0)
+        self._broken = torch.minimum(self._broken, broken)
+
+    def _entered(self, peaks: Tensor, pictures: Tensor) -> Tensor:
+        """Units with a new hit, (R,) int64; on a GPU all units, since telling which would wait for it."""
+        if not self._is_near:
+            return torch.arange(len(self.positive), device=peaks.device)
+        return self.beats(peaks, pictures).any(0).nonzero().squeeze(1)
 
     def beats(self, peaks: Tensor, pictures: Tensor) -> Tensor:
         """Which maxima, (N, C), go before the last of the k strongest so far: booleans (N, C); never at or below 0."""
@@ -196,12 +220,12 @@ class Apart:
 
         tiles: (N, 4) float64 on the CPU: top, left, height, width in the photograph's own pixels.
         """
-        maps, peaks = self.strongest.measure(maps)
+        peaks = self.strongest.measure(maps, pictures)
         # What does not beat the last of the hits so far can neither be kept nor stand in the way of one that is.
-        row, channel = self.strongest.beats(peaks, pictures).nonzero(as_tuple=True)
-        position = places(maps, row, channel).cpu()
+        row, channel = self.strongest.beats(peaks.value, pictures).nonzero(as_tuple=True)
+        position = peaks.position(row, channel, torch.ones_like(row, dtype=torch.bool)).cpu()
         tile = tiles[row.cpu()]
-        found = (channel, peaks[row, channel], pictures[row])
+        found = (channel, peaks.value[row, channel], pictures[row])
         self._found.append((*(each.cpu() for each in found), position, self._boxes(position, tile)))
 
     def settle(self) -> None:
@@ -240,18 +264,6 @@ class Apart:
             ends += [tile[:, axis] + start * scale, tile[:, axis] + stop * scale]
         top, bottom, left, right = ends
         return torch.stack([top, left, bottom, right], 1)
-
-
-def places(maps: Tensor, rows: Tensor, channels: Tensor) -> Tensor:
-    """Where `maps`, (N, C, h, w) or (N, C), have their maxima at (rows, channels): (M, 2) int32, y and x.
-
-    The first of equal ones in row-major order.
-    """
-    maps = maps if maps.dim() == 4 else maps[:, :, None, None]
-    width = maps.shape[3]
-    pieces = zip(torch.split(rows, _MAPS_AT_ONCE), torch.split(channels, _MAPS_AT_ONCE), strict=True)
-    place = torch.cat([maps[row, channel].flatten(1).argmax(1) for row, channel in pieces])
-    return torch.stack([place // width, place % width], 1).to(torch.int32)
 
 
 def _order(value: Tensor, picture: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pixelward.core.devices import is_near
 from pixelward.core.fields import Extent
 from pixelward.core.layout import rows
 from pixelward.core.path import Crossing
@@ -176,7 +177,10 @@ def _widening(geometry: Geometry, output: Extent, box: Extent) -> Margins:
 
 
 def _inside(starts: Starts, shape: Sequence[int], value: Value) -> Tensor | None:
-    """Which samples of the windows lie on the map, broadcasting over the window of `value`; None where all do."""
+    """Which samples of the windows lie on the map, broadcasting over the window of `value`.
+
+    None where all do, if that can be told without waiting for a GPU.
+    """
     if value.axes is None or value.map is None:
         return None
     mask = torch.ones([len(starts[0])] + [1] * (len(shape) - 1), dtype=torch.bool, device=starts[0].device)
@@ -185,4 +189,4 @@ def _inside(starts: Starts, shape: Sequence[int], value: Value) -> Tensor | None
         view = [len(start)] + [1] * (len(shape) - 1)
         view[axis] = shape[axis]
         mask = mask & ((places >= 0) & (places < limit)).view(view)
-    return None if bool(mask.all()) else mask
+    return None if is_near(mask.device) and bool(mask.all()) else mask

@@ -42,6 +42,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 MOST_PIXELS = 50_000_000  # of a picture after it was resized, of which all but the centre is cut off then
+STRIP = 1_000_000  # pixels, about, that are laid over white at once
 
 # What each value of EXIF's orientation asks for. Not ImageOps.exif_transpose: that one also writes the EXIF block
 # anew, which fails for some pictures whose block is damaged elsewhere.
@@ -306,7 +307,8 @@ def _person_view(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ValueError("it has no pixels")
     image.load()  # the long part, which threads do side by side
-    seen = _to_rgb_mode(_turned_upright(image))
+    image = _turned_upright(image)  # by the same name, so that the other one is let go
+    seen = _to_rgb_mode(image)
     seen.info = {}  # the EXIF block above all, or it would be turned again when it comes back as a Pillow picture
     return seen
 
@@ -327,11 +329,18 @@ def _orientation(image: Image.Image) -> object:
 def _to_rgb_mode(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return _upper_byte(image).convert("RGB")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        return white.convert("RGB")
-    return image.convert("RGB")
+    return _over_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """In strips, as each step on the way takes a copy: of large pictures these would be most of the memory."""
+    seen = Image.new("RGB", image.size)
+    rows = max(STRIP // image.width, 1)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", part.size, "white")
+        seen.paste(Image.alpha_composite(white, part).convert("RGB"), (0, top))
+    return seen
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:

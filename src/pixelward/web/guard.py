@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,6 +38,7 @@ NONE = "camera=(), microphone=(), geolocation=(), display-capture=()"  # for all
 CAMERA = NONE.replace("camera=()", "camera=(self)")
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/?#]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -68,6 +70,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _by_path(scope)
         started = False
 
         async def guarded(message: Message) -> None:
@@ -131,6 +134,17 @@ class Guard:
                 next_step="open the address in a tab of its own",
             )
         return None
+
+
+def _by_path(scope: Scope) -> Scope:
+    """A request for a whole address, as proxies get it, as one for the path in it. The host there stands for the
+    Host header's (RFC 9112, 3.2.2)."""
+    match = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
+    if match is None:
+        return scope
+    raw = match["path"] or b"/"
+    headers = [(name, match["host"] if name == b"host" else value) for name, value in scope["headers"]]
+    return {**scope, "path": unquote_to_bytes(raw).decode("utf-8", "replace"), "raw_path": raw, "headers": headers}
 
 
 def _fetched_elsewhere(headers: Headers) -> bool:

@@ -166,8 +166,10 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
-    """For a query that is not what a route takes."""
+    """For a query that is not what a route takes; an address that is not is none, as without a network."""
     wrong = error.errors() if isinstance(error, RequestValidationError) else []
+    if any(each["loc"][0] == "path" for each in wrong):
+        return _refused(request, HTTPException(404))
     names = [str(each["loc"][-1]) for each in wrong]
     expected = [str(each.get("ctx", {}).get("expected", "")) or str(each["msg"]) for each in wrong]
     told = PixelwardError(

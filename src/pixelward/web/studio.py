@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from pixelward.atlas import Atlas
 from pixelward.core.layers import Layer, find_layers
 from pixelward.core.precision import like_of
+from pixelward.core.project import Below
 from pixelward.errors import PixelwardError
 from pixelward.scan import recognised
+from pixelward.web.kept import KeptOf
 from pixelward.web.worker import Worker
+
+BELOW = 2  # pictures whose last layer is kept ready: some ten megabytes each, for a visitor or two who go on in it
 
 T = TypeVar("T")
 
@@ -35,6 +39,7 @@ class Studio:
         self._like = like_of(net)
         self._addresses = [record.address for record in atlas.layers]
         self._layers: dict[str, Layer] = {}
+        self.below: KeptOf[object, tuple[str, ...], Below] = KeptOf(BELOW)  # of pictures; to be used in jobs
         self._worker = worker or Worker()
         if worker is None:  # at once and beside the start, so that the first picture finds a network that has run
             self._worker.submit("", self._begin)

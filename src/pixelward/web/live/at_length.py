@@ -16,8 +16,8 @@ from pixelward.folder import Damaged, details_file
 from pixelward.web import links, pages
 from pixelward.web.answers import answer
 from pixelward.web.content import details_page
+from pixelward.web.kept import Kept
 from pixelward.web.live.desk import READ, Desk, Sight, layer_of
-from pixelward.web.live.kept import Kept
 from pixelward.web.live.samples import load
 from pixelward.web.refusals import Impossible, Moved, Refusal
 from pixelward.web.site import Item

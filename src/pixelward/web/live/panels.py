@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from pixelward.atlas import Atlas, LayerRecord
 from pixelward.core.fields import Box
 from pixelward.core.layers import observe
 from pixelward.core.passage import untouched
+from pixelward.core.project import Below, Projected, Unit
 from pixelward.errors import PixelwardError
 from pixelward.hatch import cleared, hatched
 from pixelward.pictures import Picture, crop, fit, focus_box, signal_to_picture, square_round, view_box
-from pixelward.projection import Projection, project
 from pixelward.web import gather, links
 from pixelward.web.live import maps
 from pixelward.web.live.entries import Choice, Guess, MapEntry, MapsPanel, TriedPanel, UnitPanel
@@ -98,18 +98,7 @@ def unit_panel(
     """The projection of a unit, at `position` or its strongest place, beside its hits in the atlas."""
     rules, unpool = how_drawn(atlas)
     place = position if record.map else None
-    found = cast(
-        Projection,
-        project(
-            studio.net,
-            picture.pixels,
-            layer=record.address,
-            channel=channel,
-            position=place,
-            rules=rules,
-            unpool=unpool,
-        ),
-    )
+    found = _projected(studio, (rules, unpool), record, picture, Unit(0, channel, place))
     studio.go_on()
     (unit,) = gather.unit_entries(atlas, record, [channel])
     layer = gather.layer_entry(atlas, record)
@@ -140,12 +129,25 @@ def unit_panel(
     )
 
 
+def _projected(studio: Studio, how: tuple[str, str], record: LayerRecord, picture: Tried, unit: Unit) -> Projected:
+    """A unit as `project` gives it. The network runs where another layer of the picture was clicked last, and where a
+    rule calls autograd's graph: that is not kept."""
+    key = (record.address, *how)
+    below = studio.below.get(picture, key)
+    if below is None:
+        below = Below(studio.net, studio.batch(picture.pixels), record.address, *how)
+    (found,) = below.project([unit])
+    if below.is_light:
+        studio.below.put(picture, key, below)
+    return found
+
+
 def _draw(
     studio: Studio,
     how: tuple[str, str],
     record: LayerRecord,
     picture: Tried,
-    found: Projection,
+    found: Projected,
     values: NDArray[np.float32],
     closer: bool,
 ) -> tuple[bool, float]:

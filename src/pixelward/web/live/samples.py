@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from functools import lru_cache
 
 from PIL import Image
@@ -16,6 +19,8 @@ from pixelward.web.entries import Sample
 from pixelward.web.live.uploads import Tried
 
 SHOWN = 8
+QUICK = 0.5  # seconds that listing the sources may take at any time
+RESTS = 20  # times as long as that took they are left alone where it took longer
 
 
 def samples(atlas: Atlas) -> tuple[Sample, ...]:
@@ -56,23 +61,50 @@ def sampled(atlas: Atlas, id: int) -> Tried:
 
 
 def load(atlas: Atlas, row: PictureRow) -> Loaded:
-    """A scanned picture. Raises PixelwardError or OSError where it is not what or where it was.
+    """A scanned picture; to be called in the worker. Raises PixelwardError or OSError where it is not what or where it
+    was."""
+    return _shelf(atlas).load(row)
 
-    The sources are listed once, for that may take long, and once more where that fails: a picture that was missing then
-    may have come back.
+
+class Shelf:
+    """The scanned pictures. Their sources are listed once, for that may take long.
+
+    A picture that was listed is found again as soon as its file is back. For one that was missing then the sources are
+    listed again, after a long listing not before a rest: otherwise each question for it would take so long.
     """
-    before = _gallery.cache_info().hits
-    found = _gallery(atlas)
-    try:
-        return found.load(row)
-    except (PixelwardError, OSError):
-        if _gallery.cache_info().hits == before:  # it was listed just now
-            _gallery.cache_clear()
-            raise
-        _gallery.cache_clear()
-        return _gallery(atlas).load(row)
+
+    def __init__(self, atlas: Atlas, clock: Callable[[], float] = time.monotonic) -> None:
+        self._atlas, self._clock = atlas, clock
+        self._gallery: Gallery | None = None
+        self._rested = -math.inf  # when by the clock
+
+    def load(self, row: PictureRow) -> Loaded:
+        """Raises PixelwardError or OSError."""
+        resting = self._clock() < self._rested
+        if self._gallery is not None:
+            try:
+                return self._gallery.load(row)
+            except (PixelwardError, OSError):
+                if resting:
+                    raise
+        elif resting:
+            raise PixelwardError(
+                given=f"picture {row.name}, whose source was not there a moment ago",
+                allowed="pictures that are where they were scanned",
+                next_step="put it back, and try again in a while",
+            )
+        self._gallery = self._listed()
+        return self._gallery.load(row)
+
+    def _listed(self) -> Gallery:
+        begun = self._clock()
+        try:
+            return Gallery(self._atlas, None)
+        finally:
+            now = self._clock()
+            self._rested = now + RESTS * (now - begun) if now - begun > QUICK else now
 
 
 @lru_cache(maxsize=1)
-def _gallery(atlas: Atlas) -> Gallery:
-    return Gallery(atlas, None)
+def _shelf(atlas: Atlas) -> Shelf:
+    return Shelf(atlas)

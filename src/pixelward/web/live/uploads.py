@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pixelward.data.images import MOST_PIXELS, About, Preprocess, about, decode, fit, resized, to_rgb, to_tensor
 from pixelward.errors import PixelwardError
-from pixelward.web.live.kept import Kept
+from pixelward.web.kept import Kept
 from pixelward.web.refusals import Gone, TooLarge, Unfinished
 
 if TYPE_CHECKING:

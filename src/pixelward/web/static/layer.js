@@ -15,13 +15,12 @@
   const units = Array.from(list.querySelectorAll("li"), (item) => ({
     item,
     number: Number(item.id.slice(1)),
-    value: item.querySelector("h2 span"),
-    text: item.querySelector("h2 span").textContent,
-    strength: Number(item.dataset.strength),
-    positive: Number(item.dataset.positive),
-    entropy: item.dataset.entropy === undefined ? Infinity : Number(item.dataset.entropy),
-    hits: item.dataset.hits.split(";").length,
+    get strength() { return Number(item.getAttribute("data-strength")); },
+    get positive() { return Number(item.getAttribute("data-positive")); },
+    get entropy() { return Number(item.getAttribute("data-entropy") ?? Infinity); },
+    get hits() { return item.getAttribute("data-hits").split(";").length; },
   }));
+  const unitOf = new Map(units.map((unit) => [unit.item, unit]));
   // The numbers of a unit's pictures, read when they are first asked for.
   const picturesOf = (unit) => (unit.pictures ??= tiles.hits(unit.item).map((hit) => hit.picture));
   const corpses = dead ? Array.from(dead.querySelectorAll("a"), (link) => ({ link, number: Number(link.id.slice(1)) })) : [];
@@ -38,10 +37,11 @@
     if (percent > 99.9 && percent < 100) return "over 99.9 %";
     return `${rounded(percent, percent === 0 || percent === 100 || (percent >= 10 && percent < 99) ? 0 : 1)} %`;
   };
-  // by: smaller comes first. Equal ones are told apart by `then`, at last by their numbers.
+  // by: smaller comes first. Equal ones are told apart by `then`, at last by their numbers. text: where it is not the one
+  // that stands in the page, the strongest value.
   const MEASURES = {
-    index: { by: (unit) => unit.number, text: (unit) => unit.text },
-    strength: { by: (unit) => -unit.strength, text: (unit) => unit.text },
+    index: { by: (unit) => unit.number },
+    strength: { by: (unit) => -unit.strength },
     sparsity: { by: (unit) => unit.positive, text: (unit) => share(unit.positive) },
     selectivity: {
       by: (unit) => unit.entropy,
@@ -50,12 +50,20 @@
     },
   };
 
-  const ordered = (sort, reversed) => {
+  // What is sorted by is read once of each unit, and what was sorted once is kept: a page's numbers stay the same.
+  const ranked = {};
+  const ranks = (sort) => {
     const { by, then = () => 0 } = MEASURES[sort];
-    const known = units.filter((unit) => by(unit) !== Infinity);
-    const rest = units.filter((unit) => by(unit) === Infinity);
-    known.sort((a, b) => by(a) - by(b) || then(a) - then(b) || a.number - b.number);
-    return [...(reversed ? known.reverse() : known), ...rest];
+    const [first, second] = [by, then].map((key) => Float64Array.from(units, key));
+    const places = units.map((_, at) => at);
+    const known = places.filter((at) => first[at] !== Infinity);
+    known.sort((a, b) => first[a] - first[b] || second[a] - second[b] || a - b);
+    const rest = places.filter((at) => first[at] === Infinity);
+    return [known, rest].map((some) => some.map((at) => units[at]));
+  };
+  const ordered = (sort, reversed) => {
+    const [known, rest] = (ranked[sort] ??= ranks(sort));
+    return [...(reversed ? [...known].reverse() : known), ...rest];
   };
 
   // "7, 30-40", "unit 7", "#7", "u7": what is written of a unit's number, or of two with a hyphen between them.
@@ -83,35 +91,44 @@
     return (unit) => Boolean(unit.item) && picturesOf(unit).some((picture) => fitting[picture]); // a dead one has none
   };
 
-  const lists = new Lists(list, 120, 24); // 120 as in the page
+  const chosen = () => ({ ...DEFAULTS, ...Object.fromEntries(new FormData(form)) });
+  let { show, sort, reversed } = DEFAULTS;
+  let sorted = units;
   let shown = units;
 
-  const chosen = () => ({ ...DEFAULTS, ...Object.fromEntries(new FormData(form)) });
-  let sorted = units;
-  let order = "index";
+  // Beside a unit's number stands what it is sorted by, once the unit comes into the page.
+  const dress = (item) => {
+    const unit = unitOf.get(item);
+    const value = item.querySelector("h2 span");
+    unit.strongest ??= value.textContent;
+    const text = MEASURES[sort].text?.(unit) ?? unit.strongest;
+    if (value.textContent !== text) value.textContent = text;
+  };
+  const lists = new Lists(list, 120, 24, dress); // 120 as in the page
 
   const apply = () => {
     const choice = chosen();
     const wanted = asked(choice.unit);
     list.dataset.show = choice.show;
 
-    const next = choice.sort + choice.reversed;
-    if (next !== order) {
-      sorted = ordered(choice.sort, choice.reversed);
-      for (const unit of units) unit.value.textContent = MEASURES[choice.sort].text(unit);
-      said.textContent = said.dataset[choice.sort];
-      order = next;
+    const anew = choice.sort !== sort || choice.reversed !== reversed;
+    if (anew) {
+      ({ sort, reversed } = choice);
+      sorted = ordered(sort, reversed);
+      said.textContent = said.dataset[sort];
     }
 
     const labelled = (unit) => picturesOf(unit).some((picture) => tiles.pictures(list)[picture][2] === choice.label);
     const passing = sorted.filter(
       (unit) => choice.state !== "dead" && wanted(unit) && (!choice.label || labelled(unit)),
     );
-    if (passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
+    if (anew || passing.length !== shown.length || passing.some((unit, at) => unit !== shown[at])) {
       shown = passing;
       lists.show(shown.map((unit) => unit.item));
+    } else if (choice.show !== show) {
+      lists.measure();
     }
-    lists.measure();
+    show = choice.show;
 
     let still = 0;
     for (const corpse of corpses) {
@@ -147,7 +164,7 @@
     }
     lists.show(units.map((unit) => unit.item));
     apply();
-    if (location.hash && (order !== "index" || lists.many)) lists.reveal(location.hash.slice(1));
+    if (location.hash && (sort !== "index" || reversed || lists.many)) lists.reveal(location.hash.slice(1));
   };
 
   form.addEventListener("input", () => {

@@ -3,17 +3,24 @@
 // first one is always laid out, and tells the others.
 // Of very many items, lists that are far away are empty: else the browser asks of each of their pictures, at every step
 // of the scrolling, whether it has come near. Which lists are near is worked out from their places when the page is
-// scrolled, before the frame is drawn, so that even a fling shows no gap.
+// scrolled, before the frame is drawn, so that even a fling shows no gap. On paper all are there.
 "use strict";
 
 class Lists {
   static MANY = 1000;
   static BEYOND = 1; // heights of the window above and below it that hold items
+  static FLUNG = 1.2; // heights of the window in the last few frames
+  static REST = 250; // milliseconds without such haste, and a fling is over
 
-  // size: items of a list; few: the same where there are very many.
-  constructor(parent, size, few) {
-    Object.assign(this, { parent, sizes: [size, few], items: [], filled: new Set(), tops: [], width: 0 });
-    for (const event of ["scroll", "resize"]) addEventListener(event, () => this.follow(), { passive: true });
+  // size: items of a list; few: the same where there are very many. dress: what is done to items that come into the page.
+  constructor(parent, size, few, dress = () => {}) {
+    Object.assign(this, { parent, sizes: [size, few], dress, items: [], filled: new Set(), tops: [] });
+    Object.assign(this, { width: 0, columns: 1, paper: false, at: scrollY, then: 0, haste: 0, landing: 0 });
+    addEventListener("scroll", () => (this.hurry(), this.follow()), { passive: true });
+    addEventListener("resize", () => this.follow(), { passive: true });
+    for (const [event, paper] of [["beforeprint", true], ["afterprint", false]]) {
+      addEventListener(event, () => ((this.paper = paper), this.follow()));
+    }
     new ResizeObserver(() => (parent.clientWidth === this.width ? this.place() : this.measure())).observe(parent);
   }
 
@@ -21,26 +28,28 @@ class Lists {
     return this.items.length > Lists.MANY;
   }
 
+  // Items of a list: whole rows.
   get size() {
-    return this.sizes[Number(this.many)];
+    return this.columns * Math.max(Math.round(this.sizes[Number(this.many)] / this.columns), 1);
   }
 
   show(items) {
     this.items = items;
-    this.group(this.size);
+    this.group();
     this.measure();
   }
 
-  group(size) {
+  group() {
+    const { size, many } = this;
     const lists = [];
     for (let start = 0; start < this.items.length; start += size) {
       const list = document.createElement("ol");
       list.members = this.items.slice(start, start + size);
-      if (!start || !this.many) list.append(...list.members);
+      if (!start || !many) this.put(list);
       lists.push(list);
     }
     this.filled = new Set();
-    this.parent.classList.toggle("many", this.many);
+    this.parent.classList.toggle("many", many);
     this.parent.replaceChildren(...lists);
   }
 
@@ -50,12 +59,11 @@ class Lists {
     if (!first) return;
     this.width = this.parent.clientWidth;
     const style = getComputedStyle(first);
-    const columns = style.gridTemplateColumns.split(" ").length;
-    const size = columns * Math.max(Math.round(this.size / columns), 1);
-    if (this.items.length > size && first.childElementCount !== size) return void (this.group(size), this.measure());
+    this.columns = style.gridTemplateColumns.split(" ").length;
+    if (first.childElementCount !== Math.min(this.size, this.items.length)) return void (this.group(), this.measure());
     const gap = parseFloat(style.rowGap);
     const room = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
-    const rows = (list) => Math.ceil((list.members?.length ?? list.childElementCount) / columns);
+    const rows = (list) => Math.ceil(list.members.length / this.columns);
     const row = (first.getBoundingClientRect().height - room + gap) / rows(first);
     for (const list of this.parent.children) {
       const high = rows(list) * row - gap;
@@ -76,17 +84,19 @@ class Lists {
   // Fill the lists near the window, empty the others.
   follow() {
     if (!this.many) return;
-    const above = -this.parent.getBoundingClientRect().top;
-    const lists = this.parent.children;
-    const near = new Set();
-    const beyond = Lists.BEYOND * innerHeight;
-    for (let at = this.before(above - beyond); at < lists.length && this.tops[at] < above + innerHeight + beyond; at++) {
-      near.add(lists[at]);
-    }
+    const near = new Set(this.near());
     const left = [...this.filled].filter((list) => !near.has(list) && !list.contains(document.activeElement));
     const heights = left.map((list) => list.getBoundingClientRect().height);
     left.forEach((list, at) => this.empty(list, heights[at]));
     for (const list of near) this.fill(list);
+  }
+
+  near() {
+    const lists = [...this.parent.children];
+    if (this.paper) return lists;
+    const above = -this.parent.getBoundingClientRect().top;
+    const beyond = Lists.BEYOND * innerHeight;
+    return lists.slice(this.before(above - beyond), this.before(above + innerHeight + beyond) + 1);
   }
 
   // The last list that begins above a height.
@@ -100,21 +110,46 @@ class Lists {
     return low;
   }
 
+  put(list) {
+    list.members.forEach(this.dress);
+    list.append(...list.members);
+  }
+
   fill(list) {
     if (list.childElementCount) return;
     list.style.minBlockSize = "";
-    list.append(...list.members);
+    if (this.landing) list.classList.add("flung");
+    this.put(list);
     this.filled.add(list);
   }
 
   empty(list, height) {
+    list.classList.remove("flung");
     list.style.minBlockSize = `${height}px`;
     list.replaceChildren();
     this.filled.delete(list);
   }
 
+  // Lists that come while the page is flung have no pictures yet: each would be seen in some four frames, and make these
+  // late. A jump is no fling.
+  hurry() {
+    if (!this.many) return;
+    const now = performance.now();
+    this.haste = now - this.then > Lists.REST ? 0 : 0.8 * this.haste;
+    this.haste += Math.min(Math.abs(scrollY - this.at), innerHeight);
+    Object.assign(this, { at: scrollY, then: now });
+    if (this.haste < Lists.FLUNG * innerHeight) return;
+    clearTimeout(this.landing);
+    this.landing = setTimeout(() => this.land(), Lists.REST);
+  }
+
+  land() {
+    this.landing = 0;
+    for (const list of this.filled) list.classList.remove("flung");
+  }
+
   reveal(id) {
-    const list = [...this.parent.children].find((each) => each.members?.some((item) => item.id === id));
+    const list = [...this.parent.children].find((each) => each.members.some((item) => item.id === id));
     if (list) this.fill(list);
     document.getElementById(id)?.scrollIntoView();
   }

@@ -1,5 +1,5 @@
-// Keys, tiles that lead to what they show, and the field of a unit while its entry is pointed at. No page needs this
-// script.
+// Keys, tiles that lead to what they show, the field of a unit while its entry is pointed at, and edges that fade. No page
+// needs this script.
 "use strict";
 
 // What pages write beside their sheets: the pictures, [address, name, label] each, and the hits of each sheet.
@@ -81,6 +81,28 @@ const tiles = {
     }
   };
 
+  // Whoever dictates, or goes by keys alone, may need them for something else: then this browser remembers it, where it
+  // remembers anything of this page. Elements that no key leads to do not say so.
+  const single = document.getElementById("single-keys");
+  const led = [...document.querySelectorAll("[aria-keyshortcuts]")].map((element) => [element, element.ariaKeyShortcuts]);
+  const turn = (on) => {
+    single.checked = on;
+    for (const [element, key] of led) element.ariaKeyShortcuts = on ? key : null;
+  };
+  const stored = () => {
+    try {
+      turn(localStorage.getItem("pixelward-keys") !== "off");
+    } catch {} // a browser that stores nothing
+  };
+  single.addEventListener("change", () => {
+    turn(single.checked);
+    try {
+      localStorage.setItem("pixelward-keys", single.checked ? "on" : "off");
+    } catch {}
+  });
+  addEventListener("pageshow", stored); // also of a page that is gone back to
+  stored();
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || keys.open || writes(event.target)) return;
     if (event.key.startsWith("Arrow") && (event.shiftKey || chooses(event.target))) return;
@@ -94,7 +116,6 @@ const tiles = {
   keys.addEventListener("click", (event) => {
     if (event.target === keys) keys.close(); // beside the box
   });
-
 }
 
 // On the page of a picture one field at a time is marked: of the unit that is pointed at or has the focus, or, for
@@ -127,5 +148,21 @@ const tiles = {
     button.setAttribute("aria-label", `Show the field of ${field.querySelector("title").textContent}`);
     button.addEventListener("click", () => press(button, field));
     entry.after(button);
+  }
+}
+
+// What can be scrolled sideways fades where it is cut.
+{
+  const FADE = 48; // pixels
+  const fade = (each) => {
+    const hidden = each.scrollWidth - each.clientWidth;
+    each.classList.toggle("cut", hidden > 0);
+    each.style.setProperty("--before", `${Math.min(each.scrollLeft, FADE)}px`);
+    each.style.setProperty("--after", `${Math.min(hidden - each.scrollLeft, FADE)}px`);
+  };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
+  for (const each of document.querySelectorAll(".scrolls")) {
+    resized.observe(each);
+    each.addEventListener("scroll", () => fade(each), { passive: true });
   }
 }

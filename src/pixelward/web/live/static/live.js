@@ -8,12 +8,13 @@
   // Which page asks, so that what it asks anew replaces what it asked before. (randomUUID is for secure pages only.)
   const page = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
   const asked = new URLSearchParams(location.search);
-  // The layer and unit that are shown of the next picture too.
-  const chosen = { layer: asked.get("layer"), channel: asked.get("unit"), order: "share", scale: "map" };
+  // The layer and unit that are shown of the next picture too, and the place in that unit's map, which is not.
+  const chosen = { layer: asked.get("layer"), channel: asked.get("unit"), place: null, order: "share", scale: "map" };
+  if (asked.get("y") && asked.get("x")) chosen.place = { y: asked.get("y"), x: asked.get("x") }; // null: the strongest
   // They and the picture stand in the address, so that who comes back finds them, while the server keeps the picture.
   let token = asked.get("picture");
   const remember = () => {
-    const kept = Object.entries({ layer: chosen.layer, unit: chosen.channel, picture: token });
+    const kept = Object.entries({ layer: chosen.layer, unit: chosen.channel, picture: token, ...chosen.place });
     const query = String(new URLSearchParams(kept.filter(([, value]) => value)));
     history.replaceState(null, "", `${query ? `?${query}` : location.pathname}${location.hash}`);
   };
@@ -124,6 +125,11 @@
 
   // Panels
 
+  const project = (address, place) => {
+    chosen.place = place;
+    ask(byId("unit"), place ? `${address}?${new URLSearchParams(place)}` : address);
+  };
+
   const move = (place, y, x) => {
     const inside = (value, count) => Math.min(Math.max(value, 0), Number(count) - 1);
     place.dataset.y = inside(y, place.dataset.rows);
@@ -131,6 +137,7 @@
     const mark = place.querySelector("rect");
     mark.setAttribute("y", place.dataset.y);
     mark.setAttribute("x", place.dataset.x);
+    project(place.dataset.unit, { y: place.dataset.y, x: place.dataset.x });
   };
 
   // Of two changes the newer is shown, whichever is answered first.
@@ -140,13 +147,10 @@
     if (choice) look(choice);
   });
 
-  const project = (place) =>
-    ask(byId("unit"), `${place.dataset.unit}?y=${place.dataset.y}&x=${place.dataset.x}`);
-
-  const choose = (map) => {
+  const choose = (map, place = null) => {
     chosen.channel = map.dataset.channel;
     for (const each of map.closest(".maps").querySelectorAll("button")) each.setAttribute("aria-pressed", each === map);
-    ask(byId("unit"), map.dataset.unit);
+    project(map.dataset.unit, place);
   };
 
   // The map of a unit, which joins those that are listed if it is not among them; null, and why, if there is none.
@@ -179,10 +183,10 @@
     if (map) reveal(root, map);
   });
 
-  const reveal = (root, map) => {
+  const reveal = (root, map, place = null) => {
     const list = root.querySelector(".maps"); // where they scroll
     list.scrollTop = map.offsetTop - list.querySelector("button").offsetTop;
-    choose(map);
+    choose(map, place);
   };
 
   answer.addEventListener("click", (event) => {
@@ -199,8 +203,9 @@
           Math.floor(((event.clientY - box.top) / box.height) * place.dataset.rows),
           Math.floor(((event.clientX - box.left) / box.width) * place.dataset.columns),
         );
+      } else {
+        move(place, place.dataset.y, place.dataset.x);
       }
-      project(place);
     }
   });
 
@@ -211,7 +216,6 @@
     if (!step || !place || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     move(place, Number(place.dataset.y) + step[0], Number(place.dataset.x) + step[1]);
-    project(place);
   });
 
   // What htmx asks for: pictures of the atlas.
@@ -253,6 +257,7 @@
 
   const shows = { // what is done with a panel once it is there
     tried: (root) => {
+      if (root.dataset.token !== token) chosen.place = null;
       token = root.dataset.token;
       remember();
       const choice = root.querySelector("#choice");
@@ -271,7 +276,7 @@
       Object.assign(chosen, { layer, order: choice.order.value, scale: choice.scale.value });
       byId("no-unit").textContent = "";
       const before = same && chosen.channel !== null && mapOf(root, chosen.channel);
-      if (before) reveal(root, before);
+      if (before) reveal(root, before, chosen.place);
       else choose(root.querySelector(".maps button"));
     },
     "of-unit": (root) => {
