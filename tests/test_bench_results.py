@@ -120,9 +120,7 @@ def test_the_page_s_words_hold_no_number_of_their_own(words):
 
 def test_the_limits_of_the_explorer_s_pages_are_those_that_its_documentation_tells():
     told = " ".join((ROOT / "docs" / "serve.md").read_text("utf-8").split())
-    units, layers = web.LIMITS.values()
-    assert f"above {units:g} or {layers:g} ms" in told
-    assert f"a layer of {web.UNITS} in turn" in told
+    assert f"above {web.UNIT:g} or {web.LAYER:g} ms" in told
 
 
 # ---------------------------------------------------------------- the revision of the code

@@ -85,7 +85,7 @@ def test_scales_are_halves_and_their_roots_while_the_shorter_side_holds_a_tile(g
     scales = sorted(by_scale(tile_boxes(*grid)), reverse=True)
     assert scales == pytest.approx([2 ** (-step / 2) for step in range(len(scales))], rel=1e-15)
     assert round(min(width, height) * scales[-1]) >= size
-    assert round(min(width, height) * scales[-1] / 2**0.5) < size
+    assert round(min(width, height) * 2 ** (-len(scales) / 2)) < size
 
 
 @settings(deadline=None, max_examples=40)
