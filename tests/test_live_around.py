@@ -116,7 +116,7 @@ def test_a_piece_that_is_opened_by_itself_leads_to_the_live_page_with_that_pictu
     for address, to in (
         (links.tried(token), f"picture={token}"),
         (links.maps(token, slug), f"layer={slug}&picture={token}"),
-        (links.tried_unit(token, slug, 2, (3, 4)), f"layer={slug}&unit=2&picture={token}"),
+        (links.tried_unit(token, slug, 2, (3, 4)), f"layer={slug}&unit=2&picture={token}&y=3&x=4"),
     ):
         answer = served.get(f"/{address}", headers=headers, follow_redirects=False)
         assert (answer.status_code, answer.headers["cache-control"]) == (303, "no-store")

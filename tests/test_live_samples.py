@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 import pixelward as pw
-from live_atlas import live_atlas
+from live_atlas import SIZE, live_atlas, network, pictures
 from pixelward.atlas import Atlas, PictureRow
 from pixelward.errors import PixelwardError
 from pixelward.gallery import Gallery
 from pixelward.web.live import samples
 from pixelward.web.live.samples import RESTS, Shelf
+
+
+NAMES = [f"{number} <b>.png" for number in range(3)]
 
 
 class Watch:
@@ -110,3 +113,17 @@ def test_the_pictures_are_those_of_the_atlas_that_is_served_now(atlas: Atlas):
     assert samples.load(atlas, row).id == row.id
     assert samples._shelf(atlas) is samples._shelf(atlas)
     assert samples._shelf(pw.open(atlas.path)) is not samples._shelf(atlas)
+
+
+def test_of_photographs_in_tiles_each_is_offered_once_by_its_largest(tmp_path: Path):
+    net = network()
+    atlas = pw.scan(
+        net, pictures(tmp_path / "pictures", 3), tmp_path / "atlas", layers=["conv1:relu"], k=9, tiles=(SIZE, 4)
+    )
+    pw.draw(atlas, net)
+    held = [atlas.picture(id) for id in atlas.hit_pictures()]
+    largest = {name: max(row.tile.height for row in held if row.name == name and row.tile) for name in NAMES}
+    offered = [atlas.picture(sample.id) for sample in samples.samples(atlas)]
+    assert len(held) > len(offered)
+    assert {row.name: row.tile.height for row in offered if row.tile} == largest
+    assert len(offered) == len(NAMES)

@@ -143,10 +143,11 @@ def relative(page: str, target: str) -> str:
 LIVE = "live.html"
 
 
-def live(layer: str = "", channel: int = -1, token: str = "") -> str:
-    """Where pictures are tried; with a layer's slug, and a unit's channel, these are shown first, of the picture of
-    a token where one is named."""
+def live(layer: str = "", channel: int = -1, token: str = "", position: tuple[int, ...] = ()) -> str:
+    """Where pictures are tried; with a layer's slug, a unit's channel and a place in its map, these are shown first,
+    of the picture of a token where one is named."""
     asked = {"layer": layer, "unit": str(channel) if layer and channel >= 0 else "", "picture": token}
+    asked |= dict(zip("yx", map(str, position), strict=False))
     query = "&".join(f"{name}={value}" for name, value in asked.items() if value)
     return f"{LIVE}?{query}" if query else LIVE
 

@@ -103,9 +103,10 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         here = desk.look()
         picture, record = here.pictures.get(token), here.layer(slug)
-        job = asked(record, picture, token, channel, _place(record, channel, y, x))
+        place = _place(record, channel, y, x)
+        job = asked(record, picture, token, channel, place)
         if _alone(request):
-            return _to_live(request, links.live(record.slug, channel, token))
+            return _to_live(request, links.live(record.slug, channel, token, place or ()))
         return _answer(request, "live/unit.html", await possible(here.run(request, "unit", job)))
 
     @read("/live/{token}/{slug}/{channel:int}.{kind}.webp")

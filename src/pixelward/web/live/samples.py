@@ -27,11 +27,21 @@ def samples(atlas: Atlas) -> tuple[Sample, ...]:
     """A few of the pictures that hold a hit, evenly spread; none while the atlas is not drawn."""
     if atlas.drawings is None:
         return ()
-    ids = list(atlas.hit_pictures())
+    ids = _photographs(atlas) if atlas.tiles else list(atlas.hit_pictures())
     count = min(SHOWN, len(ids))
     chosen = [ids[number * (len(ids) - 1) // max(count - 1, 1)] for number in range(count)]
     rows = atlas.pictures(chosen).values()
     return tuple(Sample(row.id, row.title, links.thumb(row.id), links.picture(row.id)) for row in rows)
+
+
+def _photographs(atlas: Atlas) -> list[int]:
+    """Of each photograph the largest tile that holds a hit."""
+    largest: dict[tuple[str, str], PictureRow] = {}
+    for row in atlas.pictures(atlas.hit_pictures()).values():
+        kept = largest.setdefault((row.source, row.name), row)
+        if row.tile and kept.tile and row.tile.height > kept.tile.height:
+            largest[row.source, row.name] = row
+    return [row.id for row in largest.values()]
 
 
 def sampled(atlas: Atlas, id: int) -> Tried:
