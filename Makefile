@@ -37,7 +37,7 @@ zoo: $(ZOO_STAMP)
 bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run $(BENCH)
 
-# The same rows of small samples, under three minutes on two free cores. Where to: `BENCH='--results R --page P'`.
+# The same rows of small samples, under three minutes on two free cores, into build/bench-short.md.
 bench-short: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.run --short $(BENCH)
 

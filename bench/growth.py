@@ -98,10 +98,10 @@ def rows_of(what: str, found: dict[str, list[dict[str, Any]]], settings: Setting
 
 
 def _goal(name: str, key: str) -> float | None:
-    """Ten times the pictures: memory within 5 %, time not more than in proportion. The others have no number."""
-    if name != "pictures":
-        return None
-    return FLAT if key == "mebibytes" else float(TEN)
+    """Memory within 5 %; for ten times the pictures time not more than in proportion. The others have no number."""
+    if key == "mebibytes":
+        return FLAT
+    return float(TEN) if name == "pictures" else None
 
 
 def _apart(given: dict[str, Any], drawn: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import STARTED, crp_peer, gallery, growth, passes, reading, tried
+from bench import ROOT, STARTED, crp_peer, gallery, growth, passes, reading, tried
 from bench.machine import load, machine, now, revision
 from bench.page import PAGE, RESULTS, page
 from bench.rows import FULL, SHORT, Row, Settings
@@ -45,13 +45,17 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+# Small samples take no row's place that was measured in full.
+SHORT_RESULTS, SHORT_PAGE = ROOT / "build" / "bench-short.json", ROOT / "build" / "bench-short.md"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="small samples")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measures whose names begin so")
     parser.add_argument("--list", action="store_true", help="name the measures and stop")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--results", type=Path, help="of the short mode build/bench-short.json, if not said otherwise")
+    parser.add_argument("--page", type=Path, help="of the short mode build/bench-short.md, if not said otherwise")
     for name in TRIED:
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, type=int, help=f"other than the mode's {name}, for a try"
@@ -63,11 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if given.list else 2
     changed = {n: getattr(given, n) for n in TRIED if getattr(given, n) is not None}
     settings = replace(SHORT if given.short else FULL, **changed)
+    results, words = given.results or SHORT_RESULTS, given.page or SHORT_PAGE
+    if not given.short:
+        results, words = given.results or RESULTS, given.page or PAGE
+    for file in (results, words):
+        file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name in chosen:
             measured = run(name, settings, Path(folder), changed)
-            store(given.results, name, measured)
-    given.page.write_text(page(json.loads(given.results.read_text("utf-8"))), encoding="utf-8")
+            store(results, name, measured)
+    words.write_text(page(json.loads(results.read_text("utf-8"))), encoding="utf-8")
     minutes, seconds = divmod(round(time.monotonic() - STARTED), 60)
     print(f"{len(chosen)} of {len(MEASURES)} measures took {minutes} min {seconds} s, imports included", flush=True)
     return 0

@@ -39,14 +39,14 @@ TABLE: dict[str, dict[str, float | None]] = {
     },
     "the pass over the pictures / the bare forward pass": {"pass-zfnet": 0.95, "pass-resnet50": 0.95},
     "the same / the bare pass in other forms": {
-        "pass-zfnet-last": 0.95,
+        "pass-zfnet-last": None,
         "pass-zfnet-stopped": None,
-        "pass-resnet50-last": 0.95,
+        "pass-resnet50-last": None,
         "pass-resnet50-stopped": None,
     },
     "the same / zennit-crp": {"crp-zfnet": 5.0},
     "one more layer, k of 100, ten times the pictures / itself": {
-        f"growth-{what}-{name}-{kind}": {"pictures-memory": 1.05, "pictures-time": 10.0}.get(f"{name}-{kind}")
+        f"growth-{what}-{name}-{kind}": 1.05 if kind == "memory" else {"pictures": 10.0}.get(name)
         for what in ("scan", "draw")
         for name in ("layer", "k", "pictures")
         for kind in ("time", "memory")

@@ -143,6 +143,7 @@ def test_signals_that_come_one_batch_later_are_the_same(monkeypatch):
 def test_tensors_on_their_way_arrive_as_they_were():
     given = torch.arange(6).view(2, 3)
     assert is_near(given.device)
+    assert not is_near(torch.device("cuda"))
     assert torch.equal(returning(given)(), given)
     assert moved(given, torch.device("cpu"), torch.float64).dtype == torch.float64
     assert moved(given, torch.device("meta")).dtype == torch.int64

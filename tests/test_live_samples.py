@@ -14,7 +14,6 @@ from pixelward.gallery import Gallery
 from pixelward.web.live import samples
 from pixelward.web.live.samples import RESTS, Shelf
 
-
 NAMES = [f"{number} <b>.png" for number in range(3)]
 
 
@@ -123,7 +122,7 @@ def test_of_photographs_in_tiles_each_is_offered_once_by_its_largest(tmp_path: P
     pw.draw(atlas, net)
     held = [atlas.picture(id) for id in atlas.hit_pictures()]
     largest = {name: max(row.tile.height for row in held if row.name == name and row.tile) for name in NAMES}
-    offered = [atlas.picture(sample.id) for sample in samples.samples(atlas)]
+    offered = [atlas.picture(sample.picture) for sample in samples.samples(atlas)]
     assert len(held) > len(offered)
     assert {row.name: row.tile.height for row in offered if row.tile} == largest
     assert len(offered) == len(NAMES)

@@ -26,6 +26,7 @@ HOLDS = (  # what a wheel must bring along, by how the names end
     "pixelward/web/templates/live/page.html",
     "pixelward/web/live/static/live.js",
     "pixelward/web/live/static/htmx.min.js",
+    "pixelward/web/live/htmx.licence.txt",
 )
 
 # Run in the clean environment: the network is there, and is the installed one; pictures of blobs in many colours.

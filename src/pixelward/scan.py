@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from itertools import count, groupby, islice
 from pathlib import Path
@@ -187,8 +187,12 @@ def _fitting(
     strongest = [Strongest(layer.channels, k, like.device) for layer in layers]
     picture, ids = like.new_zeros(1, *shape), torch.zeros(1, dtype=torch.int64, device=like.device)
 
+    def visit(number: int, maps: Tensor) -> None:
+        with suppress(NotFiniteError):  # a network may divide by the norm of its picture, which this one has not
+            strongest[number].update(maps, ids)
+
     def once() -> None:
-        observe(net, picture, layers, lambda number, maps: strongest[number].update(maps, ids), quick=same)
+        observe(net, picture, layers, visit, quick=same)
 
     turned = laid_out(picture)
     same = shows_the_same(net, picture, turned, layers)  # what is set up at the first call is not of every picture

@@ -15,9 +15,10 @@ def is_near(device: torch.device) -> bool:
 
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """A tensor of the CPU on another device, of its own type or another; to a GPU while the processor goes on."""
+    tensor = tensor.to(dtype or tensor.dtype)  # first, since what is converted on its way is not pinned any more
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
-    return tensor.to(device, dtype, non_blocking=True)
+    return tensor.to(device, non_blocking=True)
 
 
 def returning(tensor: Tensor) -> Callable[[], Tensor]:
@@ -27,7 +28,7 @@ def returning(tensor: Tensor) -> Callable[[], Tensor]:
         return lambda: there
     coming = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
     arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrival.record()
+    arrival.record(torch.cuda.current_stream(tensor.device))  # the network's may not be the current device
 
     def arrived() -> Tensor:
         arrival.synchronize()

@@ -30,8 +30,8 @@ class Peaks:
             value, place = maps.flatten(2).max(2)
             return cls(value, maps, place)
         if maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
-            # torch's pool over whole maps goes through such memory in order and notes the places as it does: it takes
-            # less time than the maximum alone, and reading one map out of it takes as long as reading sixteen.
+            # torch's pool over whole maps goes through such memory in order and notes the places as it does. Reading
+            # one map out of it, to search for a place, takes as long as reading sixteen, and at first many are read.
             value, place = F.max_pool2d(maps, maps.shape[2:], return_indices=True)
             return cls(value.flatten(1), maps, place.flatten(1))
         return cls(maps.amax((2, 3)), maps, None)  # with its place, a maximum takes three times as long

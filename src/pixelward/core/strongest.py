@@ -56,7 +56,7 @@ class Hits:
     @classmethod
     def none(cls, units: int, k: int, device: torch.device | str = "cpu") -> Hits:
         return cls(
-            torch.zeros(units, k, device=device),
+            torch.zeros(units, k, dtype=torch.float32, device=device),
             torch.full((units, k), -1, dtype=torch.int64, device=device),
             torch.full((units, k, 2), -1, dtype=torch.int32, device=device),
         )
@@ -90,7 +90,7 @@ class Strongest:
         self.seen = 0
         self.positive = torch.zeros(channels, dtype=torch.int64, device=device)
         self.histogram = torch.zeros(channels, HALF_OCTAVES + 2, dtype=torch.int64, device=device)
-        self.maximum = torch.full((channels,), -torch.inf, device=device)
+        self.maximum = torch.full((channels,), -torch.inf, dtype=torch.float32, device=device)
         self._edges = histogram_edges().to(device)
         self._is_near = is_near(torch.device(device))
         self._broken = torch.tensor(_NOBODY, device=device)

@@ -11,13 +11,15 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import jinja2
 from markupsafe import Markup, escape
 
 from pixelward.core.fields import Box
 from pixelward.errors import PixelwardError
+from pixelward.hatch import RULED
+from pixelward.pictures import Tile
 from pixelward.web import links
 from pixelward.web.entries import (
     CompareLayerPage,
@@ -30,6 +32,7 @@ from pixelward.web.entries import (
     LayerPage,
     Page,
     PicturePage,
+    Told,
     UnitEntry,
     UnitPage,
     UnitTile,
@@ -159,6 +162,21 @@ def curly(text: str) -> str:
     return re.sub(r"(?<=\w)'(?=\w)", "’", text)
 
 
+def panel(page: str, told: Told, tile: Tile, alt: str, hatch: bool) -> Markup:
+    """A picture of what is told at length, as an element of the page at an address; there may be two hundred on it, for
+    which a macro would take too long.
+
+    Small maps are shown cell by cell, pictures as pictures. hatch: what is clear lies outside the picture.
+    """
+    kinds = "tile" + " cells-shown" * (tile[2] <= RULED) + " hatch" * hatch
+    view, (width, height) = " ".join(map(str, tile)), told.details.size
+    return Markup(
+        f'<svg class="{kinds}" viewBox="{view}" role="img" aria-label="{escape(alt)}">'
+        f'<image href="{escape(links.relative(page, told.pictures))}" width="{width}" height="{height}"/></svg>'
+    )
+
+
+@lru_cache(maxsize=4096)  # names and sentences, which come again and again
 def breakable(text: str) -> Markup:
     """A text, escaped, whose long names may go on in a new line after a dot, a slash or an underscore. Numbers stay
     whole."""
@@ -300,6 +318,6 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "gridlines": gridlines}
     environment.globals |= {"shade": shade, "slab": slab, "surroundings": surroundings, "whole": whole}
     environment.globals |= {"catalogue": Catalogue, "catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
-    environment.globals |= {"faintness": faintness}
+    environment.globals |= {"faintness": faintness, "panel": panel}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

@@ -98,7 +98,13 @@ def serve(
     shown = "127.0.0.1" if _any(host) else host_name(host)
     say(f"http://{shown}:{listening.getsockname()[1]}/")
     config = uvicorn.Config(
-        application, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+        application,
+        http="h11",  # hands whole addresses on, which the guard reads
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listening])
 

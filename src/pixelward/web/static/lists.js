@@ -19,7 +19,12 @@ class Lists {
     addEventListener("scroll", () => (this.hurry(), this.follow()), { passive: true });
     addEventListener("resize", () => this.follow(), { passive: true });
     for (const [event, paper] of [["beforeprint", true], ["afterprint", false]]) {
-      addEventListener(event, () => ((this.paper = paper), this.follow()));
+      addEventListener(event, () => {
+        this.paper = paper;
+        this.follow();
+        // What comes for paper is asked for at once: no window will come near it.
+        if (paper) for (const image of this.parent.querySelectorAll("img")) image.loading = "eager";
+      });
     }
     new ResizeObserver(() => (parent.clientWidth === this.width ? this.place() : this.measure())).observe(parent);
   }
