@@ -127,9 +127,9 @@ The first measures all rows and takes an hour or more; the second the same rows 
 minutes on two free cores, and says how long it took; the third some measures anew, and keeps the other rows with their
 own date and load (`--only` takes beginnings of names; `--list` names them). The peers are installed into an environment
 of their own, `.venv-bench`. Let nothing else run meanwhile. Results stand in `bench/results.json`, those of the short
-mode in `build/`: per row `name`, `ratio`, `goal`, `floor_share`, `seconds`, and when, on what, how and at which revision
-of the code it was measured. No test asserts a time. `python -m bench.page` writes this page anew from the results,
-without measuring.
+mode in `build/`: per row `name`, `ratio`, `goal`, `floor_share`, `seconds`, and when, on what, how and at which
+revision of the code it was measured. No test asserts a time. `python -m bench.page` writes this page anew from the
+results, without measuring.
 
 The short mode tells whether something broke, not by how much. It has one round, so no spread, and absolute times that
 one hiccup doubles. Its galleries take as many hits a picture as the full ones, so that one way up serves as many; but

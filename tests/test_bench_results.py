@@ -74,6 +74,8 @@ def test_every_row_of_the_results_is_whole():
         assert row["ratio"] > 0, row["name"]
         assert row["met"] == Row(**{key: value for key, value in row.items() if key not in ("met", "measured")}).met
         assert row["seconds"] or row["name"].endswith("-memory"), row["name"]
+        assert row["spread"][0] <= row["ratio"] <= row["spread"][1], row["name"]
+        assert row["measured"]["mode"] == "full", row["name"]
         assert len(row["measured"]["load"]) == 2
         if row["name"].startswith("gallery") or (
             row["name"].startswith(("pass", "crp")) and "revision" in row["measured"]
