@@ -357,6 +357,20 @@ def test_drawings_are_told_once_they_are_whole_and_verified(atlas):
 # Writing
 
 
+def test_how_an_atlas_is_drawn_is_told_as_it_is_now(atlas):
+    atlas.write_drawings(Drawings("deconvnet", "sum", "value", ("conv1:relu",)))
+    other = Atlas.open(atlas.path)
+    assert other.drawings is other.drawings  # read once
+    for seed in (1.0, 2.0):  # files of one length
+        atlas.write_drawings(Drawings("deconvnet", "sum", seed, ("conv1:relu",)))
+        assert other.drawings == Drawings("deconvnet", "sum", seed, ("conv1:relu",))
+    (atlas.path / "drawings.json").write_text("{}", "utf-8")
+    with pytest.raises(PixelwardError, match=r"drawings\.json cannot be read"):
+        other.drawings  # noqa: B018
+    (atlas.path / "drawings.json").unlink()
+    assert other.drawings is None
+
+
 def test_a_finished_atlas_has_no_parts_and_the_hash_of_every_file(atlas):
     names = set(files(atlas.path))
     record = json.loads((atlas.path / "atlas.json").read_text("utf-8"))

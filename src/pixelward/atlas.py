@@ -36,6 +36,7 @@ from pixelward.folder import (
     map_arrays,
     read_record,
     sha256_of,
+    stamp,
     stats_file,
     units_file,
     write_json,
@@ -193,6 +194,7 @@ class Atlas:
             self._numbers[each["address"]] = number
         self._layers: dict[int, LayerRecord] = {}  # those that were asked for: most of the time that opening would take
         self._maps: dict[str, Mapping[str, NDArray[Any]]] = {}
+        self._drawings: tuple[object, Drawings | None] | None = None  # the file's stamp, and what it said
         self._database: sqlite3.Connection | None = None
 
     @classmethod
@@ -307,7 +309,15 @@ class Atlas:
 
     @property
     def drawings(self) -> Drawings | None:
-        """How the atlas was drawn; None while it is not."""
+        """How the atlas is drawn now; None while it is not."""
+        seen = stamp(self.path / DRAWINGS)
+        if seen is None:
+            return None
+        if self._drawings is None or self._drawings[0] != seen:
+            self._drawings = seen, self._read_drawings()
+        return self._drawings[1]
+
+    def _read_drawings(self) -> Drawings | None:
         plain = self._drawings_record()
         if plain is None:
             return None

@@ -146,6 +146,15 @@ def settle_file(temporary: Path, path: Path) -> None:
             os.close(folder)
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever `write_file` writes a file anew; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def write_json(path: Path, plain: Mapping[str, Any]) -> None:
     """Write plain data as JSON, whole or not at all."""
     write_file(path, (json.dumps(plain, indent=1, allow_nan=False) + "\n").encode())

@@ -32,7 +32,6 @@ from pixelward.web.entries import (
     LayerPage,
     Page,
     PicturePage,
-    Told,
     UnitEntry,
     UnitPage,
     UnitTile,
@@ -145,7 +144,8 @@ def spelled(words: str) -> Markup:
 
 def minus(value: object) -> str:
     """A number as a text, with a minus that is as wide as a digit."""
-    return re.sub("^-", "−", str(value))
+    text = str(value)
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def _number(value: float) -> str:
@@ -162,17 +162,17 @@ def curly(text: str) -> str:
     return re.sub(r"(?<=\w)'(?=\w)", "’", text)
 
 
-def panel(page: str, told: Told, tile: Tile, alt: str, hatch: bool) -> Markup:
-    """A picture of what is told at length, as an element of the page at an address; there may be two hundred on it, for
-    which a macro would take too long.
+def panel(tile: Tile, href: str, size: tuple[int, int], alt: str, *, hatch: bool) -> Markup:
+    """A tile of the file of pictures at a link, as an element; there may be two hundred on a page, for which a macro
+    would take too long.
 
-    Small maps are shown cell by cell, pictures as pictures. hatch: what is clear lies outside the picture.
+    Small maps are shown cell by cell, pictures as pictures. size: width and height of the file. hatch: what is clear
+    lies outside the picture.
     """
     kinds = "tile" + " cells-shown" * (tile[2] <= RULED) + " hatch" * hatch
-    view, (width, height) = " ".join(map(str, tile)), told.details.size
     return Markup(
-        f'<svg class="{kinds}" viewBox="{view}" role="img" aria-label="{escape(alt)}">'
-        f'<image href="{escape(links.relative(page, told.pictures))}" width="{width}" height="{height}"/></svg>'
+        f'<svg class="{kinds}" viewBox="{" ".join(map(str, tile))}" role="img" aria-label="{escape(alt)}">'
+        f'<image href="{escape(href)}" width="{size[0]}" height="{size[1]}"/></svg>'
     )
 
 
@@ -314,10 +314,10 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "minus": minus, "curly": curly, "spelled": spelled}
-    environment.filters |= {"bits": math.log2, "signed": signed, "breakable": breakable}
+    environment.filters |= {"bits": math.log2, "signed": signed, "breakable": breakable, "panel": panel}
     environment.globals |= {"links": links, "share": share, "bars": bars, "ticks": ticks, "gridlines": gridlines}
     environment.globals |= {"shade": shade, "slab": slab, "surroundings": surroundings, "whole": whole}
     environment.globals |= {"catalogue": Catalogue, "catalogues": TwoCatalogues, "gallery_columns": gallery_columns}
-    environment.globals |= {"faintness": faintness, "panel": panel}
+    environment.globals |= {"faintness": faintness}
     environment.globals |= {"chart": (WIDTH, HEIGHT, FOOT)}
     return environment

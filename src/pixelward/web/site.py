@@ -20,7 +20,7 @@ from PIL import Image
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.details import read_details
 from pixelward.errors import PixelwardError
-from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, thumb_file
+from pixelward.folder import ATLAS, DRAWINGS, KERNEL, SHEETS, details_file, sheet_file, stamp, thumb_file
 from pixelward.likeness import Pairing
 from pixelward.web import links, pages
 from pixelward.web.beside import compare_layer_page, compare_page
@@ -137,9 +137,9 @@ class Site:
 
     def _seen(self) -> tuple[object, ...]:
         """What changes when one of the atlases does."""
-        own = tuple(_stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
+        own = tuple(stamp(self.folder / name) for name in (ATLAS, DRAWINGS, CREDITS))
         if self._outer is not None:
-            own = (*own, _stamp(self._outer / ATLAS))
+            own = (*own, stamp(self._outer / ATLAS))
         return own if self.beside is None else (*own, *self.beside._seen())
 
     @property
@@ -292,15 +292,6 @@ def _layers(folder: Path) -> tuple[LayerRecord, ...]:
         return tuple(Atlas.open(folder, mapped=False).layers)
     except (PixelwardError, OSError):
         return ()
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What changes whenever a file is written anew; None if it is not there."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _walk(folder: Traversable, under: str = "") -> Iterator[tuple[str, Traversable]]:
