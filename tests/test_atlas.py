@@ -189,6 +189,11 @@ def test_what_is_no_finished_atlas_is_refused_with_the_next_step(tmp_path):
     Draft.begin(tmp_path / "begun", PLAN)
     with pytest.raises(PixelwardError, match=r"not finished .* same scan command again; it goes on"):
         Atlas.open(tmp_path / "begun")
+    (tmp_path / "shut" / "atlas.json").mkdir(parents=True)
+    with pytest.raises(
+        PixelwardError, match=r"shut, whose atlas\.json cannot be read \(Is a directory\) .* may read it"
+    ):
+        Atlas.open(tmp_path / "shut")
 
 
 @pytest.mark.parametrize(

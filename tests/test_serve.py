@@ -338,9 +338,16 @@ def test_a_file_that_is_cut_while_it_is_in_use_ends_nothing(folder: Path):
 
 
 def test_a_drawing_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    here = client(folder)
-    monkeypatch.setattr(Path, "read_bytes", lambda self: (_ for _ in ()).throw(PermissionError(13, "not allowed")))
-    words = problem(here.get(f"/{links.sheet(Atlas.open(folder).layers[0].slug, 2, 'patches')}"), 503)
+    here, sheet = client(folder), links.sheet(Atlas.open(folder).layers[0].slug, 2, "patches")
+    read_bytes = Path.read_bytes
+
+    def read(self: Path) -> bytes:
+        if self.suffix == ".webp":
+            raise PermissionError(13, "not allowed")
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    words = problem(here.get(f"/{sheet}"), 503)
     assert "copy, of which a file cannot be read (not allowed)" in words
 
 

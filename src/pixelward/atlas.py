@@ -6,7 +6,6 @@ needs no torch.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import weakref
@@ -34,6 +33,7 @@ from pixelward.folder import (
     damaged,
     differing,
     map_arrays,
+    read_json,
     read_record,
     sha256_of,
     stamp,
@@ -362,7 +362,7 @@ class Atlas:
                 manifest = f"{folder}/{MANIFEST}"
                 damage = list(differing(self.path, {manifest: wanted}))
                 if not damage:
-                    files = json.loads((self.path / manifest).read_text("utf-8"))
+                    files = read_json(self.path / manifest)
                     damage = list(differing(self.path, {f"{folder}/{name}": each for name, each in files.items()}))
                 wrong += damage
         return wrong
@@ -378,7 +378,7 @@ class Atlas:
 
     def _drawings_record(self) -> dict[str, Any] | None:
         try:
-            plain: dict[str, Any] = json.loads((self.path / DRAWINGS).read_text("utf-8"))
+            plain: dict[str, Any] = read_json(self.path / DRAWINGS)
         except FileNotFoundError:
             return None
         except ValueError as error:

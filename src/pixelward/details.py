@@ -6,13 +6,12 @@ its tile; the words are in the other, which is written last, so that details whi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from pixelward.atlas import Atlas, LayerRecord
-from pixelward.folder import Damaged, damaged, details_file, write_file, write_json
+from pixelward.folder import Damaged, damaged, details_file, read_json, write_file, write_json
 from pixelward.pictures import Tile
 
 VERSION = 1
@@ -94,7 +93,7 @@ def read_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> D
     """
     place = details_file(record.slug, channel, hit, "json")
     try:
-        plain = json.loads((atlas.path / place).read_text("utf-8"))
+        plain = read_json(atlas.path / place)
         if plain.pop("version") != VERSION:
             return None
         found = Details.from_json(plain)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from pixelward.errors import PixelwardError
@@ -75,10 +76,12 @@ def thumb_file(picture: int) -> str:
 def read_record(folder: Path) -> dict[str, Any]:
     """What `atlas.json` in `folder` holds. Raises PixelwardError, with what to do, if that is no finished atlas."""
     try:
-        record = json.loads((folder / ATLAS).read_text("utf-8"))
+        record = read_json(folder / ATLAS)
         version = record["version"]
     except OSError as error:
-        if (folder / PARTS).is_dir():
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            given, step = f"{folder}, whose {ATLAS} cannot be read ({error.strerror})", "see who may read it"
+        elif (folder / PARTS).is_dir():
             given, step = f"{folder}, an atlas that is not finished", "give the same scan command again; it goes on"
         elif folder.is_dir():
             given, step = f"{folder}, which holds no {ATLAS}", "name the folder that a scan wrote with -o"
@@ -95,6 +98,12 @@ def read_record(folder: Path) -> dict[str, Any]:
         )
     whole: dict[str, Any] = record
     return whole
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds, read in half of the time that the standard library takes. Raises OSError or
+    ValueError."""
+    return orjson.loads(path.read_bytes())
 
 
 def map_arrays(path: Path, *, mapped: bool = True) -> dict[str, NDArray[Any]]:
