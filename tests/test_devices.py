@@ -125,6 +125,28 @@ def test_buffers_are_put_back_unlooked_at(monkeypatch, expanded):
     assert still._version == versions  # for autograd nothing has changed
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_buffers_that_were_made_under_inference_mode_are_put_back(monkeypatch, near):
+    """torch refuses to write them in place; by their `data` a network can, and so what was there has to come back."""
+
+    class Counts(nn.Module):
+        def forward(self, maps):
+            self.number.data += 1
+            return maps
+
+    monkeypatch.setattr(passage, "is_near", lambda device: near)
+    net = nn.Sequential(Counts(), nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    with torch.inference_mode():
+        net[0].register_buffer("number", torch.zeros(2))
+        net[0].register_buffer("still", torch.tensor([float("nan"), 2.0]))
+    number, still = net[0].number, net[0].still
+    assert number.is_inference()
+    observe(net, torch.randn(1, 3, 8, 8), layers(net, size=(8, 8)), lambda number, maps: None)
+    assert (net[0].number is number, net[0].still is still) == (True, True)
+    assert number.tolist() == [0, 0]
+    assert str(still.tolist()) == "[nan, 2.0]"
+
+
 def test_signals_that_come_one_batch_later_are_the_same(monkeypatch):
     torch.manual_seed(0)
     net, pictures = network().double(), torch.randn(3, 3, 16, 16, dtype=torch.float64)
