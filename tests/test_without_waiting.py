@@ -72,7 +72,14 @@ def test_a_scan_waits_once_a_shard_for_what_it_saves(tmp_path, monkeypatch, door
     found = layers(net, size=(SIDE, SIDE))
     draft = Draft.begin(tmp_path / "atlas", {})
     run = scanning._Run(
-        copy.deepcopy(net).to("meta"), found, draft, k=3, batch=BATCH, tiles=None, tell=lambda *each: told.append(each)
+        copy.deepcopy(net).to("meta"),
+        found,
+        draft,
+        k=3,
+        batch=BATCH,
+        bound=0,
+        tiles=None,
+        tell=lambda *each: told.append(each),
     )
     files = scanning._files(open_sources(pictures(tmp_path / "photos", FILES)))
     with refused():
