@@ -18,10 +18,14 @@ from bench.rows import Row, Settings
 from bench.timing import best, interleaved, ratios
 from pixelward.core import rules
 from pixelward.core.layout import laid_out
+from pixelward.core.peaks import Peaks
 from pixelward.core.response_norm import local_response_norm
 from pixelward.core.trace import trace
 from pixelward.core.transposed import transposed
 from pixelward.nets.zfnet import zfnet
+
+# How many of a batch's maxima enter a unit's nine strongest: as many as 9 in a number of pictures.
+ENTERING = (("maxima", "after 1000 pictures", 9 / 1000), ("maxima-first", "in the first batch", 1.0))
 
 
 class Pair(NamedTuple):
@@ -104,12 +108,25 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
             partial(local_response_norm, turned, 5),
             partial(F.local_response_norm, maps, 5),
         ),
-        Pair(
-            "maxima",
-            "maxima of maps and their places, with their channels last, by torch's pool over whole maps",
-            "the maxima alone",
-            f"maps of {tuple(maps.shape)}",
-            lambda: F.max_pool2d(turned, turned.shape[2:], return_indices=True)[0].flatten(1),
-            lambda: turned.amax((2, 3)),
-        ),
+        *(_maxima(turned, *entering) for entering in ENTERING),
     ]
+
+
+def _maxima(maps: Tensor, name: str, when: str, share: float) -> Pair:
+    """share: of the maps, whose maxima enter the strongest, so that their places are wanted."""
+    units = maps.shape[1]
+    chosen = torch.linspace(0, len(maps) * units - 1, max(1, round(share * len(maps) * units))).long()
+    rows, channels, wanted = chosen // units, chosen % units, torch.ones_like(chosen, dtype=torch.bool)
+
+    def found(peaks: Peaks) -> Tensor:
+        return torch.cat([peaks.value.flatten(), peaks.position(rows, channels, wanted).flatten()])
+
+    return Pair(
+        name,
+        f"maxima of maps with their channels last, and the places of those that enter, {when}: by torch's pool over "
+        "whole maps",
+        "the maxima alone, then a search of the maps whose maxima enter",
+        f"maps of {tuple(maps.shape)}, {len(chosen)} of which enter",
+        lambda: found(Peaks.of(maps)),
+        lambda: found(Peaks(maps.amax((2, 3)), maps, None)),
+    )

@@ -1,7 +1,7 @@
 """Passes over pictures and ways down give a GPU their work without looking at a number of it.
 
 No GPU is at hand where these run. Tensors on torch's `meta` device have no numbers: what looks at one fails, and so
-does what would have to know one to go on.
+does what would have to know one to go on, and copies that wait (`waits.py`).
 """
 
 import copy
@@ -20,6 +20,7 @@ from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET
 from pixelward.core.strongest import Strongest
 from random_graphs import random_graphs
+from waits import refused
 
 PICTURES = 4
 
@@ -41,7 +42,9 @@ def scanned(net, shape):
     def visit(number, maps):
         strongest[number].update(maps, ids)
 
-    observe(on_meta(net), pictures_of(shape), found, visit, quick=True)
+    pictures, net = pictures_of(shape), on_meta(net)
+    with refused():
+        observe(net, pictures, found, visit, quick=True)
     assert all(each.seen == PICTURES for each in strongest)
     return [layer.address for layer in found if layer.refusal is None]
 
@@ -52,12 +55,14 @@ def drawn(net, shape, addresses):
     recorder = Recorder(meta, addresses, DECONVNET, pictures_of(shape)[:1])
     if recorder.needs_all:
         return {}
-    plan = recorder.plan(pictures_of(shape))
-    zeros, found = torch.zeros(2, dtype=torch.int64), {}
-    for address in addresses:
-        descent = Descent(plan, recorder.targets[address])
-        found[address], boxes = descent.project(plan, zeros, torch.zeros(2, 2, dtype=torch.int64), zeros, torch.ones(2))
-        assert len(boxes) == 2
+    with refused():
+        plan = recorder.plan(pictures_of(shape))
+        zeros, found = torch.zeros(2, dtype=torch.int64), {}
+        for address in addresses:
+            descent = Descent(plan, recorder.targets[address])
+            places = torch.zeros(2, 2, dtype=torch.int64)
+            found[address], boxes = descent.project(plan, zeros, places, zeros, torch.ones(2))
+            assert len(boxes) == 2
     return found
 
 
@@ -118,6 +123,28 @@ def test_buffers_are_put_back_unlooked_at(monkeypatch, expanded):
     assert number.tolist() == [0, 0, 0]
     assert str(still.tolist()) == "[nan, 2.0]"
     assert still._version == versions  # for autograd nothing has changed
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_buffers_that_were_made_under_inference_mode_are_put_back(monkeypatch, near):
+    """torch refuses to write them in place; by their `data` a network can, and so what was there has to come back."""
+
+    class Counts(nn.Module):
+        def forward(self, maps):
+            self.number.data += 1
+            return maps
+
+    monkeypatch.setattr(passage, "is_near", lambda device: near)
+    net = nn.Sequential(Counts(), nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    with torch.inference_mode():
+        net[0].register_buffer("number", torch.zeros(2))
+        net[0].register_buffer("still", torch.tensor([float("nan"), 2.0]))
+    number, still = net[0].number, net[0].still
+    assert number.is_inference()
+    observe(net, torch.randn(1, 3, 8, 8), layers(net, size=(8, 8)), lambda number, maps: None)
+    assert (net[0].number is number, net[0].still is still) == (True, True)
+    assert number.tolist() == [0, 0]
+    assert str(still.tolist()) == "[nan, 2.0]"
 
 
 def test_signals_that_come_one_batch_later_are_the_same(monkeypatch):

@@ -197,6 +197,26 @@ def test_a_bound_that_is_too_small_is_told_in_one_line_and_leaves_nothing(tmp_pa
     assert atlas.drawings is None
 
 
+class OfLengthOne(nn.Module):
+    """Divides a picture by its norm, which a picture of zeros has none of."""
+
+    def forward(self, picture):
+        return picture / picture.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def test_a_bound_is_tried_on_a_picture_of_zeros_whatever_a_network_makes_of_it(tmp_path, monkeypatch):
+    source = pictures(tmp_path / "5.zip", 5)
+    torch.manual_seed(0)
+    net = nn.Sequential(OfLengthOne(), nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU()).eval()
+    net.preprocess = small().preprocess
+    assert net(torch.zeros(1, 3, 32, 32)).isnan().all()
+    free = pw.scan(net, source, tmp_path / "free")
+    monkeypatch.setattr(memory, "in_use", lambda device: 0)
+    bound = pw.scan(net, source, tmp_path / "bound", memory=16 * MEGABYTE)
+    for record in free.layers:
+        assert np.array_equal(free.units(record).picture, bound.units(record).picture)
+
+
 def test_signals_under_a_bound_are_the_same():
     net, batch = small().double(), torch.rand(6, 3, 32, 32, dtype=torch.float64)
     chosen = Chosen(torch.arange(12) % 8, torch.arange(24).view(12, 2) % 14, torch.arange(12) // 2, torch.ones(12))

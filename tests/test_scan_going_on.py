@@ -9,6 +9,7 @@ from torch import nn
 
 from exact_scans import SIDE, files, interrupted_when_saved, network, pictures, scanning, shards_cut_short  # noqa: F401
 from pixelward.atlas import Atlas
+from pixelward.core import memory
 from pixelward.data.sources import Source
 from pixelward.errors import PixelwardError
 from pixelward.scan import fingerprint, scan
@@ -69,6 +70,36 @@ def test_an_interruption_after_the_second_shard_loses_nothing_that_was_finished(
     monkeypatch.setattr(Source, "read", lambda source, name: read.append(name) or patched(source, name))
     scan(net, folder, tmp_path / "parts", tiles=tiles)
     assert read == sorted(file.name for file in folder.iterdir() if file.name not in saved[0] | saved[1])
+    assert files(tmp_path / "parts") == files(whole.path)
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on", "in_use", "kept"),
+    [
+        ({"batch": 3}, {"memory": 64 * MEGABYTE}, 0, True),  # no power of two, and it fits
+        ({"memory": 64 * MEGABYTE}, {"memory": 64 * MEGABYTE}, 63.9 * MEGABYTE, True),  # the same command
+        ({"batch": 3}, {"batch": 3, "memory": 64 * MEGABYTE}, 63.9 * MEGABYTE, False),  # a bound of now
+        ({"memory": 64 * MEGABYTE}, {"memory": 64 * MEGABYTE, "batch": 2}, 0, False),
+    ],
+)
+def test_a_scan_goes_on_with_as_many_pictures_at_once(
+    tmp_path, short_shards, monkeypatch, began, goes_on, in_use, kept
+):
+    """Else it would round otherwise, where numbers are not as whole as they are here."""
+    net, folder, sizes, used = network(), pictures(tmp_path / "photos", 11), [], [0]
+    monkeypatch.setattr(memory, "in_use", lambda device: int(used[0]))
+    whole = scan(net, folder, tmp_path / "whole", **began)
+    with monkeypatch.context() as patch:
+        interrupted_when_saved(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            scan(net, folder, tmp_path / "parts", **began)
+    used[0] = in_use
+    net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    scan(net, folder, tmp_path / "parts", **goes_on)
+    assert (sizes[-1] == began.get("batch", 16)) is kept
     assert files(tmp_path / "parts") == files(whole.path)
 
 

@@ -58,7 +58,9 @@ _TRAINING: dict[type[nn.Module], Callable[[Any], bool]] = {
     _BatchNorm: lambda module: True,
     _InstanceNorm: lambda module: module.track_running_stats,  # without, it is the same in both modes
 }
-_BATCH, _TURNED = "batch", "turned"  # in the saved state: a scan that goes on rounds as it began, in both
+# In the saved state, so that a scan that goes on rounds as it began: pictures at once, the bound on memory under which
+# these were chosen (0: none), and whether they lie with their channels last.
+_BATCH, _BOUND, _TURNED = "batch", "bound", "turned"
 _AHEAD = 2  # batches that may be decoded before the network wants them
 
 T = TypeVar("T")
@@ -149,14 +151,17 @@ def scan(
     try:
         if device is not None:
             net.to(device)
-        begun = draft.state().get(_BATCH)
+        state = draft.state()
+        begun = state.get(_BATCH)
         if batch is None:
             batch = quickest_batch(net) if begun is None else int(begun)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
         batch = batch if begun is None else min(batch, int(begun))
-        if memory is not None:
+        bound = memory or 0
+        # Under the bound that it began with it is not chosen anew: what is in use differs a little from run to run.
+        if memory is not None and int(state.get(_BOUND, 0)) != bound:
             batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)
-        run = _Run(net, found, draft, k=k, batch=batch, tiles=tiles, tell=_teller(report, total))
+        run = _Run(net, found, draft, k=k, batch=batch, bound=bound, tiles=tiles, tell=_teller(report, total))
         run.over(_files(opened), preprocess)
         if not run.strongest[0].seen:
             raise _nothing_used(draft)
@@ -201,7 +206,8 @@ def _fitting(
     once()
     waiting = (1 + _AHEAD) * picture.numel() * picture.element_size() if like.device.type == "cpu" else 0
     one = taken(once, like.device) + waiting
-    return at_once(left_of(memory, like.device, max(one, compared, surveyed), "a picture"), one, most)
+    left = left_of(memory, like.device, max(one, compared, surveyed), "a picture")
+    return most if most * one <= left else at_once(left, one, most)
 
 
 def fingerprint(net: nn.Module) -> str:
@@ -237,10 +243,13 @@ class _Run:
         *,
         k: int,
         batch: int,
+        bound: int,
         tiles: tuple[int, int] | None,
         tell: Callable[[int, int], None],
     ) -> None:
+        """batch: pictures at once. bound: bytes that these were chosen under, 0 for none."""
         self._net, self._layers, self._draft = net, layers, draft
+        self._chosen = {_BATCH: np.array(batch), _BOUND: np.array(bound)}
         self._batch, self._tiles, self._tell = batch, tiles, tell
         self._like = like_of(net)
         self._may_turn: bool | None = None  # whether pictures may lie and run as is fastest; told by the first
@@ -279,7 +288,7 @@ class _Run:
                 self._refuse_broken(rows)
                 states = enumerate(each.state() for each in self.strongest)
                 arrays = {f"{n}/{name}": each.numpy() for n, state in states for name, each in state.items()}
-                arrays[_BATCH] = np.array(self._batch)
+                arrays |= self._chosen
                 if self._may_turn is not None:
                     arrays[_TURNED] = np.array(self._may_turn)
                 self._draft.save(arrays, rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixelward.core.edges import BOUNDED, ELEMENTWISE, Edge, Edges, bounds, constant, factor, names
+from pixelward.core.devices import look
+from pixelward.core.edges import BOUNDED, ELEMENTWISE, Edge, Edges, bounds, constant, factor, is_zero, names
 from pixelward.core.nodes import known_operation as operation
 from pixelward.core.readers import Node
 
@@ -51,7 +52,11 @@ def leaky(edges: Edges, edge: Edge, source: Edge) -> bool:
     if operation(node) not in ("Mul", "Div") or [below for _, below in inputs] != [source]:
         return False
     share = constant(node, inputs[0][0])
-    return share is not None and bool((share >= 0).all())
+    return share is not None and look(_is_nowhere_negative, share)
+
+
+def _is_nowhere_negative(share: Tensor) -> bool:
+    return bool((share >= 0).all())
 
 
 def _roots(edges: Edges, edge: Edge) -> list[tuple[Edge, Share]]:
@@ -92,7 +97,7 @@ def _largest(edges: Edges, edge: Edge, root: Edge) -> float | None:
         return None
     if name == "Div" and inputs[0][0] == 1:
         above, largest = constant(node, 1), _of_divisor(edges, source, root)
-        return None if above is None or above.numel() != 1 or largest is None else float(above) * largest
+        return None if above is None or above.numel() != 1 or largest is None else look(float, above) * largest
     if name == "Add":
         bounded = source != root and operation(source[0]) in ("Tanh", "Erf")
         return 2.0 if bounded and edges.shifts.get(node) == 1 else None
@@ -118,7 +123,7 @@ def softplus_of(edges: Edges, node: Node) -> Edge | None:
     source = inputs[0][1]
     if name == "Logaddexp":
         other = constant(node, inputs[0][0]) if len(inputs) == 1 else None
-        return None if other is None or other.any() else source
+        return source if other is not None and look(is_zero, other) else None
     if name == "Log" and edges.shifts.get(source[0]) == 1 and len(edges.inputs(source[0])) == 1:
         source = edges.inputs(source[0])[0][1]
     elif name != "Log1P":

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pixelward.core.devices import look
 from pixelward.core.nodes import known_operation as operation
 from pixelward.core.readers import Node, as_tensor
 
@@ -119,7 +120,7 @@ class Edges:
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
-    return one is not None and other is not None and one.shape == other.shape and bool(torch.equal(one, other))
+    return one is not None and other is not None and one.shape == other.shape and look(torch.equal, one, other)
 
 
 def constant(node: Node, live: int) -> Tensor | None:
@@ -133,7 +134,8 @@ def factor(node: Node, live: int) -> float | None:
     value = constant(node, live)
     if value is None or value.numel() != 1 or (operation(node) == "Div" and live == 1):
         return None
-    return float(value) if operation(node) == "Mul" else 1 / float(value)
+    number = look(float, value)
+    return number if operation(node) == "Mul" else 1 / number
 
 
 def bounds(node: Node) -> tuple[float, float]:
@@ -156,7 +158,17 @@ def _number(bound: Any, missing: float) -> float:
         return missing
     if not isinstance(bound, Tensor):
         return float(bound)
+    return look(_everywhere, bound)
+
+
+def _everywhere(bound: Tensor) -> float:
+    """The number that stands at every place; NaN where they differ."""
     return float(bound.flatten()[0]) if bound.numel() and bool((bound == bound.flatten()[0]).all()) else torch.nan
+
+
+def is_zero(numbers: Tensor) -> bool:
+    """Whether all numbers are 0."""
+    return not bool(numbers.any())
 
 
 def negative(node: Node) -> bool:

@@ -17,7 +17,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pixelward.core import rules
 from pixelward.core.activations import is_exponential, leaky
-from pixelward.core.edges import Edge, Edges
+from pixelward.core.devices import look
+from pixelward.core.edges import Edge, Edges, is_zero
 
 _ABOVE = frozenset("gt ge greater greater_equal __gt__ __ge__".split())
 _BELOW = frozenset("lt le less less_equal __lt__ __le__".split())
@@ -130,7 +131,7 @@ class Masks:
     def _is_zero(self, number: Any) -> bool:
         if isinstance(number, Tensor):
             constant = number.grad_fn is None and not number.requires_grad and not self._is_tainted(number)
-            return constant and not bool(number.any())
+            return constant and look(is_zero, number)
         return isinstance(number, int | float) and not isinstance(number, bool) and number == 0
 
     def _known(self, mask: Any) -> _Mask | None:

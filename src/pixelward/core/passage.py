@@ -164,10 +164,10 @@ def _restored(net: nn.Module) -> Iterator[None]:
 
 def _put_back(buffer: Tensor, copy: Tensor) -> None:
     """Write the copy into the buffer, if that was changed; on a GPU also if not, since looking would wait for it."""
-    if is_near(buffer.device) or _meets_itself(buffer) or buffer.is_inference():  # the last two refuse to be written
+    if is_near(buffer.device) or _meets_itself(buffer):  # the last refuses to be written
         if not torch.equal(buffer, copy):
-            with torch.no_grad():
-                buffer.copy_(copy)
+            with torch.no_grad():  # one of inference mode is written by its `data` alone
+                (buffer.data if buffer.is_inference() else buffer).copy_(copy)
     else:
         buffer.data.copy_(copy)  # `data`, since for autograd nothing changes
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from pixelward.core import arrangements, rules
+from pixelward.core.devices import moved
 from pixelward.core.layout import laid_out, looked_up
 from pixelward.core.moves import without
 from pixelward.core.plan import MAPS, Axes, Geometry, Step
@@ -26,34 +28,27 @@ def max_pool(node: Node, step: Step) -> Fields:
         found = windowed(step, geometry)
         if found:
             return {**found, **_switches(indices, geometry, step)}
-    shape = step.input_shapes[0] or ()
-    sizes, made = shape[-len(kernel) :], step.made[-len(kernel) :]
-    middles = [
-        _middles(size, out, k, s, p, d)
-        for size, out, k, s, p, d in zip(sizes, made, kernel, stride, padding, dilation, strict=True)
-    ]
-    places = [
-        torch.arange(out) * s - p + d * middle
-        for out, s, p, d, middle in zip(made, stride, padding, dilation, middles, strict=True)
-    ]
-    return _flat(indices, places, sizes, step)
+    if len(step.input_shapes[0] or ()) != 2 + len(kernel):
+        return {}
+    sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    axes = tuple(zip(sizes, made, kernel, stride, padding, dilation, strict=True))
+    return {"switches": indices, "middles": _flat_middles(axes, indices.device)}
 
 
 def adaptive_max_pool(node: Node, step: Step) -> Fields:
     """Where the output divides the map it is a plain pool; elsewhere windows differ in size and overlap."""
     indices = node._saved_result1
     axes = 3 if "3D" in node.name() else 2  # also of a tensor without an axis for pictures
-    sizes, made = (step.input_shapes[0] or ())[-axes:], step.made[-axes:]
+    shape = step.input_shapes[0] or ()
+    sizes, made = shape[-axes:], step.made[-axes:]
     geometry = _dividing(sizes, made)
     if geometry is not None:
         found = windowed(step, geometry)
         if found:
             return {**found, **_switches(indices, geometry, step)}
-    places = []
-    for size, out in zip(sizes, made, strict=True):
-        windows = [(number * size // out, -(-(number + 1) * size // out)) for number in range(out)]
-        places.append(torch.tensor([first + (stop - first - 1) // 2 for first, stop in windows]))
-    return _flat(indices, places, sizes, step)
+    if len(shape) != 2 + axes:
+        return {}
+    return {"switches": indices, "middles": _adaptive_middles(tuple(sizes), tuple(made), indices.device)}
 
 
 def _dividing(sizes: Sequence[int], made: Sequence[int]) -> Geometry | None:
@@ -63,44 +58,70 @@ def _dividing(sizes: Sequence[int], made: Sequence[int]) -> Geometry | None:
     return Geometry(kernel=window, stride=window)
 
 
-def _flat(indices: Tensor, places: Sequence[Tensor], sizes: Sequence[int], step: Step) -> Fields:
-    """Switches as flat places in the map, for pools without windows of one size."""
-    if len(step.input_shapes[0] or ()) != 2 + len(sizes):
-        return {}
+# What pools keep beside their switches is the same for every picture: made once for maps of a size.
+
+
+@lru_cache(maxsize=64)
+def _flat_middles(axes: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """The middles of windows as flat places in the map; of each axis what `_middles` wants."""
+    places = [
+        torch.arange(out) * stride - padding + dilation * _middles(size, out, kernel, stride, padding, dilation)
+        for size, out, kernel, stride, padding, dilation in axes
+    ]
+    return _flat(places, [size for size, *_ in axes], device)
+
+
+@lru_cache(maxsize=64)
+def _adaptive_middles(sizes: Sequence[int], made: Sequence[int], device: torch.device) -> Tensor:
+    places = []
+    for size, out in zip(sizes, made, strict=True):
+        windows = [(number * size // out, -(-(number + 1) * size // out)) for number in range(out)]
+        places.append(torch.tensor([first + (stop - first - 1) // 2 for first, stop in windows]))
+    return _flat(places, sizes, device)
+
+
+def _flat(places: Sequence[Tensor], sizes: Sequence[int], device: torch.device) -> Tensor:
     flat = torch.zeros([1] * len(places), dtype=torch.int64)
     for axis, place in enumerate(places):
         shape = [1] * len(places)
         shape[axis] = len(place)
         flat = flat * sizes[axis] + place.view(shape)
-    return {"switches": indices, "middles": flat[None, None].to(indices.device)}
+    return moved(flat[None, None], device)
 
 
 def _switches(indices: Tensor, geometry: Geometry, step: Step) -> Fields:
     """Flat places in the input map -> places in each window, counted row by row; and the windows' middles."""
     sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    counts, starts, middles = _counts(geometry, tuple(sizes), tuple(made), indices.device)
+    places = looked_up(counts, indices)
+    places -= starts
+    if geometry.dilation[0] * geometry.dilation[1] > 1:
+        places //= geometry.dilation[0] * geometry.dilation[1]
+    return {"switches": laid_out(_small(places, geometry)), "middles": middles}
+
+
+@lru_cache(maxsize=64)
+def _counts(
+    geometry: Geometry, sizes: Sequence[int], made: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each place of a map counts, (h * w,); what each window begins with, and its middle, (1, 1, h, w)."""
     # Place r, c of a map counts r * high + c * wide, whatever its window begins with: the difference is the place.
     wide, high = geometry.dilation[0], geometry.kernel[1] * geometry.dilation[1]
     counted = torch.int16 if sizes[0] * high + sizes[1] * wide < 1 << 13 else torch.int32
-    counts = _counted(torch.arange(sizes[0]), torch.arange(sizes[1]), high, wide).to(indices.device, counted)
+    counts = _counted(torch.arange(sizes[0]), torch.arange(sizes[1]), high, wide)
     rows, columns = (
         torch.arange(out) * stride - padding
         for out, stride, padding in zip(made, geometry.stride, geometry.padding, strict=True)
     )
-    places = looked_up(counts.flatten(), indices)
-    places -= _counted(rows, columns, high, wide).to(indices.device, counted)
-    if wide * geometry.dilation[1] > 1:
-        places //= wide * geometry.dilation[1]
+    starts = _counted(rows, columns, high, wide)[None, None]
     middle = [
         _middles(size, out, *of_axis)
         for size, out, *of_axis in zip(
             sizes, made, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True
         )
     ]
-    middles = (middle[0][:, None] * geometry.kernel[1] + middle[1])[None, None]
-    return {
-        "switches": laid_out(_small(places, geometry)),
-        "middles": _small(middles, geometry).to(indices.device),
-    }
+    middles = _small((middle[0][:, None] * geometry.kernel[1] + middle[1])[None, None], geometry)
+    return moved(counts.flatten(), device, counted), moved(starts, device, counted), moved(middles, device)
 
 
 def _counted(rows: Tensor, columns: Tensor, high: int, wide: int) -> Tensor:
@@ -127,18 +148,26 @@ def average_pool(node: Node, step: Step) -> Fields:
     if not found:
         return {}
     sizes, made = (step.input_shapes[0] or ())[2:], step.made[2:]
+    device, dtype = node._input_metadata[0].device, node._input_metadata[0].dtype
     if node._saved_divisor_override is not None:
-        divisor = torch.full((1, 1, *made), float(node._saved_divisor_override))
+        divisor = torch.full((1, 1, *made), float(node._saved_divisor_override), device=device, dtype=dtype)
     else:
-        counts = []
-        for axis in (0, 1):
-            starts = torch.arange(made[axis]) * geometry.stride[axis] - geometry.padding[axis]
-            stops = (starts + geometry.kernel[axis]).clamp(max=sizes[axis] + geometry.padding[axis])
-            if not node._saved_count_include_pad:
-                starts, stops = starts.clamp(min=0), stops.clamp(max=sizes[axis])
-            counts.append(stops - starts)
-        divisor = (counts[0][:, None] * counts[1])[None, None]
-    return {**found, "factors": (1 / divisor.to(node._input_metadata[0].device, node._input_metadata[0].dtype),)}
+        counted = _sizes(geometry, tuple(sizes), tuple(made), bool(node._saved_count_include_pad), device)
+        divisor = counted.to(dtype)
+    return {**found, "factors": (1 / divisor,)}
+
+
+@lru_cache(maxsize=64)
+def _sizes(geometry: Geometry, sizes: Sequence[int], made: Sequence[int], padded: bool, device: torch.device) -> Tensor:
+    """How many places each window counts, (1, 1, h, w). padded: whether those outside of the map count too."""
+    counts = []
+    for axis in (0, 1):
+        starts = torch.arange(made[axis]) * geometry.stride[axis] - geometry.padding[axis]
+        stops = (starts + geometry.kernel[axis]).clamp(max=sizes[axis] + geometry.padding[axis])
+        if not padded:
+            starts, stops = starts.clamp(min=0), stops.clamp(max=sizes[axis])
+        counts.append(stops - starts)
+    return moved((counts[0][:, None] * counts[1])[None, None], device)
 
 
 def adaptive_average_pool(node: Node, step: Step) -> Fields:
@@ -149,7 +178,7 @@ def adaptive_average_pool(node: Node, step: Step) -> Fields:
     if geometry is None or not found:
         return {}
     metadata = node._input_metadata[0]
-    share = torch.tensor(1 / math.prod(geometry.kernel), device=metadata.device, dtype=metadata.dtype)
+    share = torch.full((), 1 / math.prod(geometry.kernel), device=metadata.device, dtype=metadata.dtype)
     return {**found, "factors": (share,)}
 
 

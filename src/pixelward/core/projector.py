@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelward.core.descent import Descent
-from pixelward.core.devices import is_near, returning
+from pixelward.core.devices import is_near, moved, returning
 from pixelward.core.fields import Box
 from pixelward.core.memory import at_once, fitting, taken
 from pixelward.core.plan import Plan
@@ -132,7 +132,7 @@ class Projector:
             values = _held(target, chosen, traced)
             for rows in self._batches(plan, descent, address, chosen):
                 signals, boxes = descent.project(plan, *chosen.part(rows))
-                coming.append(_sent(address, rows, signals, boxes, values[rows]))
+                coming.append(_sent(address, rows, signals, boxes, values))
                 # A GPU is given its next batch before one is waited for.
                 if is_near(signals.device) or len(coming) > 1:
                     yield coming.popleft()()
@@ -165,24 +165,26 @@ class Projector:
         return self._hits[address, region]
 
 
-def _sent(address: str, rows: Tensor, signals: Tensor, boxes: Sequence[Box], values: Tensor) -> Callable[[], Sent]:
+def _sent(
+    address: str, rows: Tensor, signals: Tensor, boxes: Sequence[Box], values: Callable[[], Tensor]
+) -> Callable[[], Sent]:
     """Begin to bring the signals to the CPU; what is returned waits for them."""
     arrived = returning(signals.float())
-    return lambda: Sent(address, rows, arrived(), boxes, values)
+    return lambda: Sent(address, rows, arrived(), boxes, values()[rows])
 
 
-def _held(target: Target, chosen: Chosen, traced: int | None) -> Tensor:
-    """The values of hits as the network gave them for its one traced picture; of others, those asked for."""
-    values = chosen.values.clone()
-    if traced is not None:
-        own = (chosen.pictures == traced).nonzero()[:, 0]
-        place = (
-            (chosen.channels[own],)
-            if target.activations.dim() == 2
-            else (chosen.channels[own], *chosen.positions[own].T)
-        )
-        values[own] = target.activations[(0, *place)].to(values)
-    return values
+def _held(target: Target, chosen: Chosen, traced: int | None) -> Callable[[], Tensor]:
+    """The values of hits as the network gave them for its one traced picture; of others, those asked for.
+
+    Begins to bring them to the CPU; what is returned waits for them.
+    """
+    if traced is None:
+        return lambda: chosen.values
+    own = (chosen.pictures == traced).nonzero()[:, 0]
+    part, device = chosen.part(own), target.activations.device
+    place = [part.channels, *(() if target.activations.dim() == 2 else part.positions.unbind(1))]
+    there = returning(target.activations[0][tuple(moved(each, device) for each in place)])
+    return lambda: chosen.values.index_put((own,), there().to(chosen.values))
 
 
 def _pieces(number: int, most: int) -> Iterator[slice]:

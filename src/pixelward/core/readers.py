@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pixelward.core import arrangements, rules
+from pixelward.core.devices import is_near
 from pixelward.core.plan import MAPS, POINTWISE, WHOLE, Axes, Geometry, Step
 
 MIXES = "it mixes the pictures of a batch"
@@ -96,9 +97,10 @@ def axis_of(saved: int, rank: int) -> int:
 def as_tensor(number: Tensor | float) -> Tensor:
     """A number with all its digits; without axes, it takes on the type of what it is multiplied with.
 
-    Autograd saves a Python number as a tensor that forgets its digits when it meets another number.
+    Autograd saves a Python number as a tensor that forgets its digits when it meets another number; on a GPU, where
+    reading would wait, there are none but a network's own.
     """
-    if isinstance(number, Tensor) and number.dim() > 0:
+    if isinstance(number, Tensor) and (number.dim() > 0 or not is_near(number.device)):
         return number
     return torch.tensor(float(number), dtype=torch.float64)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pixelward.core import rules
 from pixelward.core.addresses import Address
+from pixelward.core.devices import Readings
 from pixelward.core.edges import Edge
 from pixelward.core.graph import read
 from pixelward.core.layout import is_close, laid_out
@@ -46,8 +47,9 @@ class Recorder:
     """
 
     def __init__(self, net: nn.Module, addresses: Sequence[str], table: RuleSet, picture: Tensor) -> None:
-        self._net, self._table = net, table
-        traced = trace(net, picture, addresses, table)
+        self._net, self._table, self._readings = net, table, Readings(net)
+        with self._readings.used():
+            traced = trace(net, picture, addresses, table)
         self.targets = traced.targets
         ways = [path(traced.plan, target.value, table) for target in self.targets.values()]
         called = [crossing for way in ways for crossing in way if needs_node(crossing.step, crossing.rule)]
@@ -106,7 +108,7 @@ class Recorder:
                 if len(found) == len(self._places):
                     raise Done
 
-        with Pass(self._net, pictures, self._table, quick=quick) as forward:
+        with self._readings.used(), Pass(self._net, pictures, self._table, quick=quick) as forward:
             forward.run(see)
             plan, numbers = read(list(found.values()), forward.picture, forward.notes())
         makers = {number: step for step in plan.steps for number in step.outputs if number is not None}
