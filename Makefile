@@ -49,7 +49,7 @@ bench-web: $(STAMP)
 bench-live: $(STAMP) $(DEMO)
 	$(BIN)/python -m bench.live $(BENCH_LIVE)
 
-# A minute; how a page of 10 000 units scrolls in a Chromium.
+# A minute; how a page of 10 000 units scrolls in a Chromium; fails where frames take longer than they may.
 bench-scroll: $(WEB_STAMP)
 	$(BIN)/python -m bench.scroll $(BENCH_SCROLL)
 

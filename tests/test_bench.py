@@ -308,6 +308,17 @@ def test_a_goal_is_held_to_the_95th_percentile_or_to_the_one_number():
     assert [figure.met for figure in figures] == [False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("half", "most", "goal"),
+    [(16, 40, "median 20, 50 ms"), (21, 40, "median 20, 50 ms, missed"), (16, 51, "median 20, 50 ms, missed")],
+)
+def test_a_goal_of_the_median_is_held_besides(tmp_path: Path, half: float, most: float, goal: str):
+    figure = explorer.Figure("a frame", half, most, goal=50, usual=20)
+    kept = tmp_path / "kept.json"
+    assert explorer.told("scroll", [figure], kept) == int(goal.endswith("missed"))
+    assert explorer.table(json.loads(kept.read_text("utf-8"))).splitlines()[2].endswith(f"| {goal} |")
+
+
 def test_what_is_measured_is_kept_beside_the_other_measures_and_stands_in_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -17,7 +17,7 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("the benchmark is part of the checkout", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from bench import crp_peer, gallery, growth, machine, networks, passes, prose, reading, run, tried, web  # noqa: E402
+from bench import crp_peer, gallery, growth, machine, networks, passes, prose, reading, run, scroll, tried, web  # noqa: E402
 from bench import floors as arithmetic  # noqa: E402
 from bench import page as pages  # noqa: E402
 from bench.rows import FULL, Row, Settings  # noqa: E402
@@ -123,6 +123,15 @@ def test_the_page_s_words_hold_no_number_of_their_own(words):
 def test_the_limits_of_the_explorer_s_pages_are_those_that_its_documentation_tells():
     told = " ".join((ROOT / "docs" / "serve.md").read_text("utf-8").split())
     assert f"above {web.UNIT:g} or {web.LAYER:g} ms" in told
+    assert f"above {scroll.WHEELED:g} ms by the wheel" in told
+    assert f"above {scroll.FLUNG[1]:g} ms flung, or the median flung above {scroll.FLUNG[0]:g} ms" in told
+
+
+def test_the_limits_of_scrolling_are_held_to_what_was_measured():
+    known = json.loads((ROOT / "bench" / "results-web.json").read_text("utf-8"))["scroll"]["figures"]
+    for way in scroll.WAYS:
+        (figure,) = (each for each in known if each["what"] == f"that page {way.what.format(steps=80)}: a frame")
+        assert (figure.get("usual"), figure["goal"]) == (way.usual, way.goal)
 
 
 # ---------------------------------------------------------------- the revision of the code
