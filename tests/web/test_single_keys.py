@@ -8,6 +8,7 @@ import pytest
 
 from axe import findings
 from pixelward.web import links
+from scrolling import scroll_by
 from watched import Watched
 
 pytestmark = pytest.mark.browser
@@ -30,19 +31,12 @@ def turn(page: Any) -> None:
     page.evaluate("scrollTo(0, 0)")  # the button is at the end
 
 
-def scrolls(page: Any, key: str) -> None:
-    """Press a key, and wait until the page has moved."""
-    top = page.evaluate("scrollY")
-    page.keyboard.press(key)
-    page.wait_for_function("top => scrollY !== top", arg=top)
-
-
 def test_turned_off_no_key_leads_anywhere_and_arrows_scroll(low: Any):
     low.goto(low.at(UNIT))
     turn(low)
     for again in (False, True):  # on the page, and on the next one
-        scrolls(low, "ArrowDown")
-        scrolls(low, "ArrowUp")
+        scroll_by(low, "ArrowDown")
+        scroll_by(low, "ArrowUp")
         for key in ("ArrowRight", "ArrowLeft", "?"):
             low.keyboard.press(key)
         assert not low.get_by_role("dialog").is_visible()
@@ -70,7 +64,7 @@ def test_a_page_that_is_gone_back_to_knows_what_was_turned_meanwhile(low: Any):
     low.go_back()
     low.wait_for_url(f"**/{UNIT}")
     low.keyboard.press("ArrowRight")
-    scrolls(low, "ArrowDown")
+    scroll_by(low, "ArrowDown")
     assert low.url.endswith(UNIT)
 
 
@@ -78,7 +72,7 @@ def test_a_page_that_is_gone_back_to_knows_what_was_turned_meanwhile(low: Any):
 def test_keys_for_scrolling_scroll_whether_single_keys_are_on_or_not(low: Any, key: str):
     for _ in range(2):
         low.goto(low.at(UNIT))
-        scrolls(low, key)
+        scroll_by(low, key)
         assert low.url.endswith(UNIT)
         turn(low)
 
@@ -101,7 +95,7 @@ def test_where_nothing_is_stored_they_are_turned_off_for_the_page(forgetful: Any
     forgetful.goto(f"{site.as_uri()}/{UNIT}")
     turn(forgetful)
     forgetful.keyboard.press("ArrowRight")
-    scrolls(forgetful, "ArrowDown")
+    scroll_by(forgetful, "ArrowDown")
     assert forgetful.url.endswith(UNIT)
     forgetful.goto(f"{site.as_uri()}/{UNIT}?")
     forgetful.keyboard.press("ArrowRight")
