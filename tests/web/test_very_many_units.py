@@ -123,6 +123,24 @@ def test_a_label_a_search_and_an_order_are_combined(opened: Any, many: tuple[Pat
     assert near(opened) < 500
 
 
+def test_an_address_that_names_a_unit_far_away_shows_it(opened: Any):
+    address = opened.url
+    for unit in (1800, 5, 2400):
+        assert opened.locator(f"#u{unit}").count() == (unit == 5)
+        opened.evaluate("(id) => (location.hash = id)", f"u{unit}")
+        opened.wait_for_function(
+            "(id) => { const box = document.getElementById(id)?.getBoundingClientRect();"
+            " return box && box.top >= 0 && box.bottom <= innerHeight"
+            " && document.querySelector(':target')?.id === id; }",
+            arg=f"u{unit}",
+        )
+        assert opened.url == f"{address}#u{unit}"
+        opened.evaluate("scrollTo(0, 60000)")
+        opened.wait_for_function("scrollY === 60000")
+        if unit != 5:  # the first list stays
+            opened.wait_for_function("(id) => !document.getElementById(id)", arg=f"u{unit}")
+
+
 def test_what_has_the_focus_is_not_under_the_bar(opened: Any):
     opened.evaluate("scrollTo(0, 30000)")
     opened.wait_for_function("document.querySelector('#controls').getBoundingClientRect().top === 0")

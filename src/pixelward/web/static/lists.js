@@ -4,6 +4,7 @@
 // Of very many items, lists that are far away are empty: else the browser asks of each of their pictures, at every step
 // of the scrolling, whether it has come near. Which lists are near is worked out from their places when the page is
 // scrolled, before the frame is drawn, so that even a fling shows no gap. On paper all are there.
+// Where columns change, items go into other lists: what stood in the window is put back there, and so is the focus.
 "use strict";
 
 class Lists {
@@ -16,8 +17,11 @@ class Lists {
   constructor(parent, size, few, dress = () => {}) {
     Object.assign(this, { parent, sizes: [size, few], dress, items: [], filled: new Set(), tops: [] });
     Object.assign(this, { width: 0, columns: 1, paper: false, at: scrollY, then: 0, haste: 0, landing: 0 });
-    addEventListener("scroll", () => (this.hurry(), this.follow()), { passive: true });
+    this.stood = null;
+    addEventListener("scroll", () => (this.hurry(), this.follow(), this.note()), { passive: true });
     addEventListener("resize", () => this.follow(), { passive: true });
+    // An address may name an item of an empty list.
+    addEventListener("hashchange", () => this.many && this.reveal(location.hash.slice(1)));
     for (const [event, paper] of [["beforeprint", true], ["afterprint", false]]) {
       addEventListener(event, () => {
         this.paper = paper;
@@ -40,12 +44,15 @@ class Lists {
 
   show(items) {
     this.items = items;
+    this.stood = null; // in another order it stands somewhere else
     this.group();
     this.measure();
+    this.note();
   }
 
   group() {
     const { size, many } = this;
+    const focused = this.parent.contains(document.activeElement) ? document.activeElement : null;
     const lists = [];
     for (let start = 0; start < this.items.length; start += size) {
       const list = document.createElement("ol");
@@ -56,6 +63,14 @@ class Lists {
     this.filled = new Set();
     this.parent.classList.toggle("many", many);
     this.parent.replaceChildren(...lists);
+    if (!focused) return;
+    const list = this.listOf(focused.closest("li"));
+    if (list) this.fill(list);
+    focused.focus({ preventScroll: true });
+  }
+
+  listOf(item) {
+    return [...this.parent.children].find((list) => list.members.includes(item));
   }
 
   // Tell the lists their heights, and group anew where rows would not be whole.
@@ -76,6 +91,40 @@ class Lists {
       list.style.minBlockSize = this.many && !list.childElementCount ? `${high + room}px` : "";
     }
     this.place();
+    this.putBack();
+  }
+
+  // The first item that begins in the window, and where; none while the window shows what is above the lists. Kept until
+  // the page is scrolled by somebody else than `putBack`, so that who goes through all columns ends where they began.
+  note() {
+    if (this.paper || this.parent.clientWidth !== this.width || this.stood?.at === scrollY) return;
+    const top = (each) => each.getBoundingClientRect().top;
+    this.stood = null;
+    if (!this.items.length || top(this.parent) >= 0) return;
+    const first = (all, from) => {
+      let [low, high] = [0, all.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (top(all[middle]) < from) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    };
+    const lists = [...this.parent.children];
+    const next = first(lists, 0);
+    const { children } = lists[Math.max(next - 1, 0)];
+    const item = children[first(children, 0)] ?? lists[next]?.firstElementChild ?? children[children.length - 1];
+    if (item) this.stood = { item, top: top(item), at: scrollY };
+  }
+
+  putBack() {
+    const { stood } = this;
+    const list = stood && !this.paper && this.listOf(stood.item);
+    if (!list) return;
+    this.fill(list);
+    scrollBy(0, stood.item.getBoundingClientRect().top - stood.top);
+    stood.at = scrollY;
+    this.follow();
   }
 
   // Where the lists are now: those that hold items may be higher or lower than was thought.
@@ -153,10 +202,13 @@ class Lists {
     for (const list of this.filled) list.classList.remove("flung");
   }
 
+  // An item is marked as the one that the address names where it is in the page when the browser goes to the address.
   reveal(id) {
-    const list = [...this.parent.children].find((each) => each.members.some((item) => item.id === id));
-    if (list) this.fill(list);
-    document.getElementById(id)?.scrollIntoView();
+    const item = this.items.find((each) => each.id === id);
+    if (!item) return void document.getElementById(id)?.scrollIntoView();
+    this.fill(this.listOf(item));
+    if (document.querySelector(":target") !== item) location.replace(location.hash);
+    else item.scrollIntoView();
   }
 }
 
