@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from PIL import Image
 
 from live_atlas import live_atlas, network
 from pixelward.atlas import Atlas
+from pixelward.errors import PixelwardError
 from pixelward.web import links
+from pixelward.web.live import panels
 from pixelward.web.serve import app
 from serving import serving
 from watched import Watched
@@ -35,7 +37,7 @@ def page(browser: Any, served: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(20_000)
     opened = context.new_page()
-    watched = Watched(opened, served)
+    watched = opened.watched = Watched(opened, served)
     opened.goto(f"{served}/{links.live('000-conv1-relu', 2)}")
     opened.set_input_files("#file", {"name": "mine.png", "mimeType": "image/png", "buffer": picture()})
     opened.locator('.of-unit[data-channel="2"]').wait_for()
@@ -108,3 +110,41 @@ def test_another_unit_layer_or_picture_is_shown_at_its_strongest_place(page: Any
     page.select_option("select[name=layer]", atlas.layers[2].slug)  # a vector has no places
     page.locator(".of-unit h2", has_text=atlas.layers[2].address).wait_for()
     assert page.locator("#place").count() == 0
+
+
+@pytest.mark.parametrize(("y", "x"), [("16", "0"), ("0", "99"), ("-1", "0"), ("top", "0"), ("1e1", "0")])
+def test_a_place_outside_the_map_is_told_and_not_kept(page: Any, y: str, x: str):
+    page.goto(page.url.replace("&y=9&x=0", f"&y={y}&x={x}"))
+    strongest(page, 2)
+    told = f"There is no place y {y}, x {x}: the maps of conv1:relu have 16 × 16 places; here is the strongest."
+    assert page.locator("#no-unit").inner_text() == told
+    page.locator('.maps button[data-channel="1"]').click()
+    strongest(page, 1)
+    assert page.locator("#no-unit").inner_text() == ""
+
+
+def test_a_layer_without_maps_has_no_places(page: Any, atlas: Atlas):
+    slug = atlas.layers[2].slug
+    page.goto(page.url.replace("000-conv1-relu", slug))
+    page.locator('.of-unit[data-channel="2"] h2', has_text="fc").wait_for()
+    assert page.locator("#no-unit").inner_text() == "There is no place y 9, x 0: fc has no maps."
+    page.wait_for_function("() => !location.search.includes('y=')")
+
+
+def test_a_unit_that_cannot_be_projected_is_named_by_the_address(page: Any, monkeypatch: pytest.MonkeyPatch):
+    def refuses(*given: object, **named: object) -> NoReturn:
+        raise PixelwardError(given="an operation of no rule", allowed="those with one", next_step="take another layer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(panels, "unit_panel", refuses)
+        page.locator('.maps button[data-channel="1"]').click()
+        page.locator("#unit .refused", has_text="an operation of no rule").wait_for()
+        assert page.url.split("?")[1].startswith("layer=000-conv1-relu&unit=1&picture=")
+        assert "y=" not in page.url
+        page.reload()
+        page.locator("#unit .refused", has_text="an operation of no rule").wait_for()
+        assert page.locator('.maps [aria-pressed="true"]').get_attribute("data-channel") == "1"
+    assert all("status of 422" in line for line in page.watched.wrong)
+    page.watched.wrong.clear()
+    page.reload()
+    strongest(page, 1)

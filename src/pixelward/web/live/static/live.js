@@ -20,26 +20,56 @@
   };
 
   const say = (text) => { status.textContent = text; };
+  const LOOKING = "The network looks at it …";
   const unreachable = () => say("The server does not answer. Is it still running?");
+
+  // Elements that wait for their piece, and for how long now; after LATE milliseconds the status says so too.
+  const LATE = 1000;
+  const WORKING = "The network is at work …";
+  const waiting = new Map();
+  const late = new Set();
+  const wait = (target) => {
+    target.setAttribute("aria-busy", "true");
+    if (waiting.has(target)) return;
+    waiting.set(target, setTimeout(() => {
+      late.add(target);
+      if (!status.textContent) say(WORKING);
+    }, LATE));
+  };
+  const rest = (target) => {
+    target.removeAttribute("aria-busy");
+    clearTimeout(waiting.get(target));
+    waiting.delete(target);
+    late.delete(target);
+    if (!late.size && status.textContent === WORKING) say("");
+  };
+  const answered = () => say(late.size ? WORKING : "");
 
   // Ask for a piece of the page and put it into an element; what was asked for it before is given up.
   const asking = new WeakMap();
+  const giveUp = (target) => asking.get(target)?.abort?.();
   const ask = async (target, address, options = {}) => {
-    asking.get(target)?.abort();
+    giveUp(target);
     const ours = new AbortController();
     asking.set(target, ours);
-    target.setAttribute("aria-busy", "true");
+    wait(target);
+    const end = () => {
+      if (asking.get(target) !== ours) return; // another waits for it
+      asking.delete(target);
+      rest(target);
+    };
     try {
       const headers = { "hx-request": "true", "x-pixelward-page": page };
       const reply = await fetch(address, { ...options, headers, signal: ours.signal });
       const text = await reply.text();
       if (reply.status === 204) return; // another was asked for meanwhile
-      say("");
+      end();
+      answered();
       htmx.swap(target, text, { swapStyle: "innerHTML" });
     } catch (error) {
       if (error.name !== "AbortError") unreachable();
     } finally {
-      if (asking.get(target) === ours) target.removeAttribute("aria-busy");
+      end();
     }
   };
 
@@ -50,7 +80,7 @@
       say(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
       return;
     }
-    say("The network looks at it …");
+    say(LOOKING);
     ask(answer, `${answer.dataset.upload}?name=${encodeURIComponent(name)}`, { method: "POST", body: picture });
   };
 
@@ -125,8 +155,10 @@
 
   // Panels
 
+  // The address says what is chosen, also of a unit that cannot be projected.
   const project = (address, place) => {
     chosen.place = place;
+    remember();
     ask(byId("unit"), place ? `${address}?${new URLSearchParams(place)}` : address);
   };
 
@@ -175,6 +207,17 @@
     return map;
   };
 
+  // A place, if the maps of a layer have it; else null, and why.
+  const placeOf = (root, place) => {
+    if (!place) return null;
+    const sides = root.dataset.map?.split(" ");
+    const inside = (at, side) => /^\d+$/.test(at) && Number(at) < Number(side);
+    if (sides && inside(place.y, sides[0]) && inside(place.x, sides[1])) return place;
+    const why = sides ? `the maps of ${root.dataset.address} have ${sides.join(" × ")} places` : `${root.dataset.address} has no maps`;
+    byId("no-unit").textContent = `There is no place y ${place.y}, x ${place.x}: ${why}${sides ? "; here is the strongest" : ""}.`;
+    return null;
+  };
+
   answer.addEventListener("submit", (event) => {
     if (event.target.id !== "number") return;
     event.preventDefault();
@@ -221,12 +264,21 @@
   // What htmx asks for: pictures of the atlas.
   document.body.addEventListener("htmx:configRequest", ({ detail }) => {
     detail.headers["x-pixelward-page"] = page;
-    if (detail.target === answer) asking.get(answer)?.abort();
+    giveUp(detail.target);
   });
-  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => detail.target.setAttribute("aria-busy", "true"));
+  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    asking.set(detail.target, { xhr: detail.xhr }); // which htmx would call an error if it were aborted
+    wait(detail.target);
+    say(LOOKING);
+  });
+  document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (asking.get(detail.target)?.xhr !== detail.xhr) detail.shouldSwap = false;
+  });
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    detail.target.removeAttribute("aria-busy");
-    if (detail.xhr.status !== 204) say("");
+    if (asking.get(detail.target)?.xhr !== detail.xhr) return; // another waits for it
+    asking.delete(detail.target);
+    rest(detail.target);
+    if (detail.xhr.status !== 204) answered();
   });
   document.body.addEventListener("htmx:sendError", unreachable);
 
@@ -276,7 +328,7 @@
       Object.assign(chosen, { layer, order: choice.order.value, scale: choice.scale.value });
       byId("no-unit").textContent = "";
       const before = same && chosen.channel !== null && mapOf(root, chosen.channel);
-      if (before) reveal(root, before, chosen.place);
+      if (before) reveal(root, before, placeOf(root, chosen.place));
       else choose(root.querySelector(".maps button"));
     },
     "of-unit": (root) => {
@@ -290,7 +342,7 @@
   });
 
   if (token) {
-    say("The network looks at it …");
+    say(LOOKING);
     ask(answer, answer.dataset.tried.replace("TOKEN", encodeURIComponent(token)));
   }
 }

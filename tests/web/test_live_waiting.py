@@ -1,0 +1,70 @@
+"""While the live page waits it says so, until an answer comes or none will; also where a newer question is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live_page import Held, atlas_once, mine_once, net_once, page_opened, served_once, settled, unit_shown  # noqa: F401
+
+pytestmark = pytest.mark.browser
+
+WORKING = "The network is at work …"
+
+
+def busy(page: Any) -> list[str]:
+    """What is said to be waiting."""
+    return page.eval_on_selector_all("[aria-busy]", "all => all.map((each) => each.id)")
+
+
+def test_what_takes_long_is_said_until_it_is_there(page: Any, mine: Path):
+    page.set_input_files("#file", mine)
+    settled(page)
+    status = page.locator("#status")
+    assert status.inner_text() == ""
+    held: list[Any] = []
+    for channel in (3, 1):  # which waits on in the place of the first
+        page.route(f"**/live/**/{channel}.html*", lambda route: held.append(route))
+        with page.expect_request(f"**/live/**/{channel}.html*"):
+            page.locator(f'.maps button[data-channel="{channel}"]').click()
+        status.filter(has_text=WORKING).wait_for()
+        assert busy(page) == ["unit"]
+    held[-1].continue_()
+    unit_shown(page, 1)
+    assert busy(page) == []
+    assert status.inner_text() == ""
+
+
+def test_a_server_that_goes_away_leaves_nothing_waiting(page: Any, mine: Path):
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.route("**/live/**/3.html*", lambda route: route.abort())
+    page.locator('.maps button[data-channel="3"]').click()
+    page.locator("#status", has_text="The server does not answer.").wait_for()
+    page.wait_for_timeout(1200)  # longer than until the status would say that it works
+    assert busy(page) == []
+    assert page.locator("#status").inner_text().startswith("The server does not answer.")
+    assert page.watched.wrong
+    page.watched.wrong.clear()
+
+
+@pytest.mark.parametrize("first", ["upload", "sample"])
+def test_a_picture_that_replaces_another_is_still_waited_for(page: Any, net: Held, mine: Path, first: str):
+    choices = {
+        "upload": lambda: page.set_input_files("#file", mine),
+        "sample": lambda: page.locator(".samples button").first.click(),
+    }
+    (second,) = choices.keys() - {first}
+    net.open.clear()
+    try:
+        for choice in (first, second):
+            with page.expect_request("**/live/pictures*" if choice == "upload" else "**/live/pictures/*"):
+                choices[choice]()
+        page.wait_for_timeout(300)  # the first is given up meanwhile
+        assert busy(page) == ["answer"]
+        assert page.locator("#status").inner_text() == "The network looks at it …"
+    finally:
+        net.open.set()
+    settled(page, mine.name if second == "upload" else "0 <b>.png")
+    assert busy(page) == []
+    assert page.locator("#status").inner_text() == ""
