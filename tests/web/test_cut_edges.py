@@ -31,3 +31,19 @@ def test_the_fade_follows_the_scrolling_and_the_window(page: Any):
     assert scheme.evaluate("each => getComputedStyle(each).maskImage") == "none"
     page.set_viewport_size({"width": 390, "height": 844})
     faded(page, [0, 48])
+
+
+def test_what_has_the_focus_is_not_in_the_fade(page: Any):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(page.at(links.INDEX))
+    reached, scheme = page.locator(".scheme a"), page.locator(".scheme")
+    reached.first.focus()
+    steps = reached.count() - 1
+    assert steps > 2
+    for key in ["Tab"] * steps + ["Shift+Tab"] * steps:
+        page.keyboard.press(key)
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        before, after = scheme.evaluate(FADES)
+        room, box = scheme.bounding_box(), page.locator(".scheme a:focus").bounding_box()
+        assert box["x"] >= room["x"] + before - 1
+        assert box["x"] + box["width"] <= room["x"] + room["width"] - after + 1

@@ -19,6 +19,7 @@ from live_page import (  # noqa: F401
 )
 from pixelward.atlas import Atlas
 from pixelward.web import links
+from site_pages import OVER
 
 pytestmark = pytest.mark.browser
 
@@ -53,6 +54,23 @@ def test_axe_finds_nothing_and_nothing_leaves_a_phone(page: Any, mine: Path, tmp
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert [line for line in page.watched.wrong if not REFUSED.match(line)] == []
     page.watched.wrong.clear()
+
+
+@pytest.mark.parametrize("width", [320, 360, 390])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_words_stay_in_their_columns_on_a_small_phone(page: Any, mine: Path, atlas: Atlas, layer: int, width: int):
+    page.set_viewport_size({"width": width, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OVER) == []
+    page.set_input_files("#file", mine)
+    settled(page)
+    page.select_option("select[name=layer]", atlas.layers[layer].slug)
+    page.locator(".of-unit h2", has_text=atlas.layers[layer].address).wait_for()
+    page.locator("input[name=unit]").fill("99999")
+    page.keyboard.press("Enter")
+    page.locator("#no-unit", has_text="There is no unit 99999").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OVER) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,21 +5,12 @@ from typing import Any
 import pytest
 
 from pixelward.web import links
+from site_pages import OVER
 
 pytestmark = pytest.mark.browser
 
 SLUG = "000-conv1-relu"
 PAGES = (links.INDEX, links.layer(SLUG), links.unit(SLUG, 2), links.unit(SLUG, 0), links.picture(0))
-# Texts that are wider than what holds them, where that does not scroll.
-OVER = """() => [...document.querySelectorAll("main :is(h1, h2, h3, p, li, dt, dd, label, legend)")].filter((each) => {
-  const range = document.createRange();
-  range.selectNodeContents(each);
-  const words = [...range.getClientRects()].filter((box) => box.width);
-  const room = each.getBoundingClientRect();
-  const inline = getComputedStyle(each).display === "inline";
-  const scrolls = each.closest(".scrolls, .skip, svg") || each.querySelector(".scrolls");
-  return room.width && !inline && !scrolls && words.some((box) => box.right > room.right + 1);
-}).map((each) => each.outerHTML.slice(0, 200))"""
 
 
 @pytest.mark.parametrize("width", [320, 360, 390])

@@ -48,6 +48,9 @@ def test_what_is_told_of_a_hit_at_length_is_whole_at_any_width(page: Any, site: 
     shown = set(page.eval_on_selector_all("#way-3 image", "found => found.map((each) => each.href.baseVal)"))
     assert shown == {"2.details-3.webp"}
     assert (site / "layers/000-conv1-relu/2.details-3.webp").is_file()
+    for way in page.locator(".way").all():
+        sanity = way.locator("h3", has_text="Is it the unit’s own?").locator("+ p")
+        assert "Weights of layers above cannot matter: nothing above the unit runs." in sanity.inner_text()
     page.keyboard.press("ArrowRight")
     page.wait_for_url(f"**/{UNIT.format(3)}")
     assert page.locator(".way").count() == 0

@@ -164,5 +164,13 @@ const tiles = {
   for (const each of document.querySelectorAll(".scrolls")) {
     resized.observe(each);
     each.addEventListener("scroll", () => fade(each), { passive: true });
+    // Browsers leave alone sideways what they take for visible enough, whatever the padding says.
+    each.addEventListener("focusin", ({ target }) => {
+      if (!target.matches(":focus-visible")) return; // what is clicked must not move
+      const [room, box] = [each, target].map((one) => one.getBoundingClientRect());
+      const [before, after] = [room.left + FADE - box.left, box.right + FADE - room.right];
+      if (before > 0) each.scrollLeft -= before;
+      else if (after > 0) each.scrollLeft += after;
+    });
   }
 }
