@@ -41,7 +41,7 @@ from pixelward.folder import (
     units_file,
     write_json,
 )
-from pixelward.kinds import LAYER, RECORD, refuse_other_types
+from pixelward.kinds import DRAWN, LAYER, RECORD, refuse_other_types
 from pixelward.views import Hit as Hit
 from pixelward.views import LayerView, atlas_card, shape_of
 from pixelward.words import counted
@@ -379,9 +379,10 @@ class Atlas:
     def _drawings_record(self) -> dict[str, Any] | None:
         try:
             plain: dict[str, Any] = read_json(self.path / DRAWINGS)
+            refuse_other_types(plain, DRAWN)
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise damaged(self.path, DRAWINGS) from error
         return plain
 

@@ -25,7 +25,7 @@ from pixelward.core.check import check
 from pixelward.core.devices import moved
 from pixelward.core.findings import Operation
 from pixelward.core.kernels import kernels
-from pixelward.core.memory import at_once, left_of, taken
+from pixelward.core.memory import at_once, left_of, refuse_no_bound, taken
 from pixelward.core.path import path
 from pixelward.core.precision import like_of
 from pixelward.core.projector import Chosen, Projector, together
@@ -78,6 +78,7 @@ def draw(
     never says more than is there.
     """
     atlas = atlas if isinstance(atlas, Atlas) else Atlas.open(atlas)
+    refuse_no_bound(memory)
     table = resolve(rules, unpool)
     recognised(atlas, net)
     done = _done(atlas, rules, unpool)

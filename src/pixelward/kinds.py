@@ -59,6 +59,15 @@ RECORD: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "layers": lambda value: isinstance(value, list),
     }
 )
+DRAWN: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
+    {
+        "rules": _is_text,
+        "unpool": _is_text,
+        "seed": lambda value: isinstance(value, str | int | float),
+        "layers": lambda value: _has(value) and all(map(_is_text, value.values())),
+        "thumbs": _is_text,
+    }
+)
 
 
 def refuse_other_types(plain: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> None:

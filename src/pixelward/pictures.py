@@ -143,6 +143,12 @@ def view_box(field: Box, height: int, width: int) -> Box:
     return Box(top, left, tall, wide)
 
 
+def part_inside(box: Box, height: int, width: int) -> Box:
+    """The part of a box in a picture of this size; without height or width where there is none."""
+    rows, columns = _inside(box, (height, width))
+    return Box(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+
+
 def focus_box(signal: Signal, box: Box) -> Box | None:
     """The smallest box inside `box` with 95 % of the energy there (sum of squares), if it is small in a large field.
 
@@ -343,6 +349,19 @@ def _blur(signal: NDArray[np.float64]) -> NDArray[np.float64]:
         windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, margin, "symmetric"), 2 * radius + 1, axis)
         signal = windows @ weights
     return signal
+
+
+def laid_in(signal: Signal, lies: Box, box: Box) -> Signal:
+    """The part of a signal in `box`; zero where `lies`, the box that the signal itself is of, does not reach."""
+    here = Box(box.top - lies.top, box.left - lies.left, box.height, box.width)
+    rows, columns = _inside(here, signal.shape[1:])
+    part = signal[:, rows, columns]
+    if part.shape[1:] == box[2:]:
+        return part
+    whole = np.zeros((len(signal), box.height, box.width), signal.dtype)
+    top, left = rows.start - here.top, columns.start - here.left
+    whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
+    return whole
 
 
 def _inside(box: Box, shape: Sequence[int]) -> tuple[slice, slice]:

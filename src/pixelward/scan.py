@@ -30,7 +30,7 @@ from pixelward.core.devices import moved
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
-from pixelward.core.memory import at_once, left_of, taken, taken_by
+from pixelward.core.memory import at_once, left_of, refuse_no_bound, taken, taken_by
 from pixelward.core.passage import unwrapped
 from pixelward.core.precision import like_of
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
@@ -111,6 +111,7 @@ def scan(
     the choice of the activations.
     """
     _refuse_small(k=k, batch=BATCH if batch is None else batch)
+    refuse_no_bound(memory)
     _refuse_training(net)
     if tiles:
         tile_boxes(tiles[0], tiles[0], *tiles)  # refuses impossible ones before anything is written
@@ -157,7 +158,7 @@ def scan(
             batch = quickest_batch(net) if begun is None else int(begun)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
         batch = batch if begun is None else min(batch, int(begun))
-        bound = memory or 0
+        bound = 0 if memory is None else memory
         # Under the bound that it began with it is not chosen anew: what is in use differs a little from run to run.
         if memory is not None and int(state.get(_BOUND, 0)) != bound:
             batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)

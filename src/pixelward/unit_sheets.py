@@ -25,6 +25,8 @@ from pixelward.pictures import (
     columns_of,
     crop,
     focus_box,
+    laid_in,
+    part_inside,
     photo_webp,
     projection_webp,
     reduced,
@@ -114,14 +116,17 @@ class Sheets:
         view = view_box(seen, *size)
         inside = _moved(seen, -box.top, -box.left)
         drawn = signal_to_picture(signal, self._order, inside)
-        focus = focus_box(signal, inside)
         here = Box(view.top - box.top, view.left - box.left, view.height, view.width)
+        # Of the field's part in the picture: how far the signal's box goes depends on the hits that went down with it.
+        part = part_inside(seen, *size)
+        focus = focus_box(laid_in(signal, box, part), Box(0, 0, part.height, part.width))
         if focus is None:
-            close_by, close_up = here, view
+            close_up, close_by = view, here
         else:
-            self._boxes["focus"][hit.channel, hit.rank] = _moved(focus, box.top, box.left)
-            close_by = square_round(focus, here)
-            close_up = _moved(close_by, box.top, box.left)
+            focus = _moved(focus, part.top, part.left)
+            self._boxes["focus"][hit.channel, hit.rank] = focus
+            close_up = square_round(focus, view)
+            close_by = _moved(close_up, -box.top, -box.left)
         tiles = (
             self._tile(signal, drawn.picture, here, view),
             self._patch(shown, view),

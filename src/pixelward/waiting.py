@@ -25,8 +25,10 @@ class Waiting:
     """Pictures, (h, w, 3 or 4) uint8, of hits; each is taken back once."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises PixelwardError where nothing can be written."""
         self._folder = folder
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".tiles-")  # noqa: SIM115
+        with self._told():
+            self._file = tempfile.TemporaryFile(dir=folder, prefix=".tiles-")  # noqa: SIM115
         self._end = 0
         self._places: dict[Key, tuple[int, list[tuple[int, ...]]]] = {}
 
@@ -64,8 +66,8 @@ class Waiting:
         except OSError as error:
             raise PixelwardError(
                 given=f"{self._folder}, where no more can be written ({error.strerror})",
-                allowed="room for the drawings, and for their tiles while these wait",
-                next_step="free some, and draw again: layers that are finished stay",
+                allowed="a folder that may be written, with room for drawings, and for their tiles while these wait",
+                next_step="see who may write there, or free some, and draw again: layers that are finished stay",
             ) from error
 
 

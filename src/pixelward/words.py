@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -52,6 +53,15 @@ def amount(number: int) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
     return f"{size:.3g}{_UNITS[unit]}"
+
+
+def enough(number: int) -> str:
+    """Bytes as `amount` writes them, rounded up to two digits: who gives as many gives no less."""
+    size, unit = float(number), 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    step = 10 ** max(len(str(int(size))) - 2, 0) if size >= 10 else 0.1
+    return f"{math.ceil(size / step) * step:.4g}{_UNITS[unit]}"
 
 
 def bytes_of(text: str) -> int:

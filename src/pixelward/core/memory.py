@@ -12,12 +12,22 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pixelward.errors import PixelwardError
-from pixelward.words import amount
+from pixelward.words import amount, enough
 
 T = TypeVar("T")
 
 BLOCK = 32 * 2**20  # bytes: larger ones go back to the system when they are freed, and must be zeroed by it anew
 SHARE = 2 / 3  # of what is left, for tensors: libraries take working memory beside these
+
+
+def refuse_no_bound(memory: object) -> None:
+    """Raises PixelwardError for a bound that is no number of bytes; None is no bound."""
+    if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
+        raise PixelwardError(
+            given=f"memory {memory!r}",
+            allowed="a whole number of bytes, 1 or more, or None for no bound",
+            next_step="write 4G as memory=4 * 2**30",
+        )
 
 
 def in_use(device: torch.device) -> int:
@@ -80,7 +90,7 @@ def left_of(bound: int, device: torch.device, one: int, what: str) -> float:
         needed = used + int(one / SHARE)
         raise PixelwardError(
             given=f"memory {amount(bound)}, of which {amount(used)} are in use before the first picture",
-            allowed=f"{amount(needed)} or more, for {what} takes {amount(one)}",
+            allowed=f"{enough(needed)} or more, for {what} takes {amount(one)}",
             next_step="give more memory, or smaller pictures",
         )
     return left
@@ -91,7 +101,7 @@ def fitting(left: float, one: int, what: str) -> float:
     if left < one:
         raise PixelwardError(
             given=f"a bound on memory that leaves {amount(int(left))} for {what}",
-            allowed=f"{amount(one)} or more, which that takes",
+            allowed=f"{enough(one)} or more, which that takes",
             next_step="give more memory, or smaller pictures",
         )
     return left
