@@ -93,8 +93,9 @@ def test_all_are_on_paper_and_only_there(opened: Any, many: tuple[Path, content.
 def test_pictures_on_paper_are_asked_for_though_no_window_comes_near_them(
     opened: Any, many: tuple[Path, content.LayerPage]
 ):
-    last = many[1].units[-1].channel
-    with opened.expect_request(f"**/{last}.projections.webp"), opened.expect_request(f"**/{last}.patches.webp"):
+    far = many[1].units[300].channel  # seventy rows away; the last of five thousand files may come late
+    waits = [opened.expect_request(f"**/{far}.{kind}.webp", timeout=120_000) for kind in ("projections", "patches")]
+    with waits[0], waits[1]:
         opened.evaluate("dispatchEvent(new Event('beforeprint'))")
 
 
