@@ -30,7 +30,7 @@ from pixelward.data.images import Preprocess
 from pixelward.scan import ahead, quickest_batch, scan
 
 BATCH = 32
-AHEAD = 2 * BATCH  # pictures that may wait, as in a scan
+AHEAD = 2 * BATCH  # pictures that may wait
 GOAL = 0.95
 WARM = 3  # passes of each size, before they are timed
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from bench import growth, passes
+from bench.rows import FULL
 from pixelward.core.memory import BLOCK
-from pixelward.core.projector import PICTURES
+from pixelward.core.projector import NUMBERS, PICTURES
 from pixelward.scan import BATCHES
 
 STANDS = 0.8  # of a floor, above which a goal stands as met
@@ -17,6 +18,9 @@ FACTS = {
     "pictures": PICTURES,
     "block": f"{BLOCK >> 20} MiB",
     "many": growth.MANY,
+    "numbers": f"{NUMBERS:,}",
+    "few": FULL.small_layers,
+    "deep": FULL.small_layers + growth.DEEP["deep"].more,
     "side": math.isqrt(growth.MANY - 1) + 1,  # of a sheet, in tiles
 }
 ALIKE = {True: "in rows of its own, of the same rounds", False: "which is not measured here yet"}
@@ -46,17 +50,23 @@ WHAT = """## What is measured
   longer than ours: of ZFNet's and GoogLeNet's ratio a part is that. Weights are random but for GoogLeNet's, so that
   hits lie in fewer pictures than those of a trained network would, and more of them share one way up.
 - **Pass.** A scan, from the files to the finished atlas, beside the bare forward pass of the same network over the same
-  pictures, decoded ahead by the same loader; and beside zennit-crp's search on the same network, layers and pictures,
+  pictures, decoded ahead by the same loader (which hashes nothing, as a scan does of every file); and beside
+  zennit-crp's search on the same network, layers and pictures,
   which also runs backwards, for relevance, and decodes between its batches. The bare pass is as users write it, its
   pictures with their channels first, in batches of {bare} or of the scan's own size, whichever is faster: the goal is
   for this one. A scan lays its pictures with their channels last where the network gives the same, at which the same
   convolutions are faster, and has a quicker response norm: so it can take less time than that bare pass. Nearer to like
   for like is the bare pass with network and batches in `channels_last`, {alike}.
-- **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone.
-  Tiles of a drawing wait for their sheets on the disk; what still grows are the sheets themselves (of k = {many}
-  {side} by {side} tiles), the batches of hits, which are full only where there are enough, and the windows of a deeper
-  layer.
-- **Reading.** One unit's hits, from a folder that was not opened before.
+- **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone,
+  with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk; what still grows
+  are the sheets themselves (of k = {many} {side} by {side} tiles) and the batches of hits, until they are full. Their
+  size is bounded by the numbers in their largest signal, {numbers}, whatever the layers and k: so one layer more is
+  measured beside {few} layers, whose hits fill few batches, and beside {deep}. A part of the difference is what the C
+  library keeps between blocks of several sizes; it goes where `MALLOC_MMAP_THRESHOLD_` tells it to give them back. A
+  scan with a larger k is to be nearly free, as its goal says; a drawing has more hits to draw in the same measure, and
+  is to take longer in less than that.
+- **Reading.** One unit's hits, from an atlas that was opened anew for it, one time after the other; the files are in
+  the system's own cache, and the process has read atlases before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
   pool, gate or norm; for every hit the convolutions of its dense cone, in windows as far as these lie on the maps, the
   first a slice of the weights), divided by the best rate reached in the same run, by torch's own convolutions, forward,
@@ -69,10 +79,11 @@ WHAT = """## What is measured
   could at such rates. Zeros after unpooling are counted, so a way that leaves them out may go below the floor.
 - **Goals and floors.** A goal that is missed may stand as met where more than {stands} of the floor is reached. That
   floor is each shape's: it asks for the rate that torch's convolutions reach on this machine *for such shapes*. The
-  other one takes the best rate of any shape for all, for windows of a few cells and few channels too.
+  other one takes the best rate of any shape for all, for windows of a few cells and few channels too. A rate is of one
+  measure's run and shapes: another's of the same network may reach more, at which the shares would be smaller.
 
 Contestants take turns, every round in a fresh order. A ratio is the median of the rounds' ratios; its spread is the
-smallest and largest of them.
+smallest and largest of them. Of reading it is the limit over the median of all reads.
 """
 
 TRIED = """## What was tried
