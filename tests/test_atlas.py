@@ -376,6 +376,18 @@ def test_how_an_atlas_is_drawn_is_told_as_it_is_now(atlas):
     assert other.drawings is None
 
 
+@pytest.mark.parametrize(
+    "change", [{"layers": "x"}, {"layers": []}, {"layers": {"conv1:relu": 3}}, {"thumbs": None}, {"rules": 1}]
+)
+def test_a_record_of_drawings_with_a_field_of_another_type_is_damage(atlas, change):
+    atlas.write_drawings(Drawings("deconvnet", "sum", "value", ("conv1:relu",)))
+    file = atlas.path / "drawings.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | change), "utf-8")
+    for ask in (lambda: atlas.drawings, atlas.verify):
+        with pytest.raises(PixelwardError, match=r"drawings\.json cannot be read .* delete .*, and draw again"):
+            ask()
+
+
 def test_a_finished_atlas_has_no_parts_and_the_hash_of_every_file(atlas):
     names = set(files(atlas.path))
     record = json.loads((atlas.path / "atlas.json").read_text("utf-8"))

@@ -144,6 +144,13 @@ def test_every_row_is_the_projection_that_it_says(shown):
     assert explain.controls(net, one).width > 1000
 
 
+def test_a_layer_of_one_unit_has_no_other_and_says_so():
+    net = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU()).eval()
+    one = pw.project(net, torch.rand(3, 8, 8), layer="0:relu", channel=0, position=(2, 2))
+    *_, last = controls.sanity(net, one)
+    assert last[:3] == ("another unit", "There is none: the layer has this unit alone.", None)
+
+
 def test_placing_where_nothing_meets_is_said_to_be_the_same():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)).eval()

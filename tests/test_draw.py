@@ -10,10 +10,13 @@ from safetensors.numpy import load_file, save
 from torch import nn
 
 import pixelward as pw
+from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
+from pixelward.errors import PixelwardError
 from pixelward.folder import boxes_file, sheet_file, thumb_file, units_file
 from pixelward.pictures import GAP, cell_size, crop, fit, signal_to_picture, view_box
 from pixelward.projection import project
+from pixelward.web import content
 
 SIZE = 32
 PREPROCESS = {"channels": "RGB", "range": 1.0, "mean": [0.5] * 3, "std": [0.25] * 3, "resize": SIZE, "size": SIZE}
@@ -305,3 +308,19 @@ def test_tiles_show_what_the_signal_reaches_where_a_gate_sees_the_whole_picture(
                 assert np.percentile(off, 99) <= 8  # stored levels are eight apart
                 compared += 1
         assert compared > 3
+
+
+def test_damaged_drawings_are_whole_again_when_what_is_told_is_done(tmp_path, pictures):
+    net = network()
+    atlas = pw.draw(pw.scan(net, pictures, tmp_path / "an atlas", layers=["0:relu"], k=3), net)
+    sheet = next(atlas.path.glob("drawings/*/*.projections.webp"))
+    whole = sheet.read_bytes()
+    sheet.write_bytes(b"RIFF")
+    with pytest.raises(PixelwardError) as told:
+        content.unit_page(atlas, atlas.layers[0], int(sheet.name.partition(".")[0]))
+    folder = atlas.path
+    assert told.value.next_step == f"delete {folder}/drawings.json, and draw again: pixelward draw '{folder}' MODEL"
+    (folder / "drawings.json").unlink()
+    pw.draw(folder, net)
+    assert sheet.read_bytes() == whole
+    assert Atlas.open(folder).verify() == []

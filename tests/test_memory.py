@@ -7,19 +7,23 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
 import pixelward as pw
+from fake_atlas import fake_atlas
 from oracles import difference
 from pixelward import waiting
 from pixelward.core import memory
 from pixelward.core.projector import PICTURES, Chosen, Projector
-from pixelward.words import amount, bytes_of
+from pixelward.words import amount, bytes_of, enough
 
 FEW, MANY = 1_000, 10_000
 # KiB that a picture more may take: its name in a list; drawing, also what is known of one that holds hits.
@@ -304,6 +308,7 @@ def test_a_bound_makes_fewer_pictures_of_a_drawing_wait(tmp_path, monkeypatch):
 def test_amounts_of_memory_are_read_as_they_are_written():
     assert [bytes_of(text) for text in ("4G", "500M", "2.5g", "1024")] == [4 << 30, 500 << 20, 5 << 29, 1024]
     assert [amount(number) for number in (512, 5 << 29, 500 << 20)] == ["512B", "2.5G", "500M"]
+    assert [enough(number) for number in (7, 512, 5 << 29, (500 << 20) + 1)] == ["7B", "520B", "2.5G", "510M"]
     for text in ("", "G", "0", "-1G", "much"):
         with pytest.raises(ValueError, match="is no amount of memory; write it as 4G or 500M"):
             bytes_of(text)
@@ -326,3 +331,17 @@ def test_the_command_line_says_one_line_and_nothing_of_how_it_measures(tmp_path)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("given: memory 1M, of which ")
+
+
+@given(st.integers(1, 1 << 50))
+def test_an_amount_that_is_named_as_enough_is_enough(number: int):
+    assert number <= bytes_of(enough(number)) <= 1.11 * number + 1
+
+
+@pytest.mark.parametrize("memory", [0, -5, True, 2.5e9, "500M"])
+def test_a_bound_that_is_no_number_of_bytes_is_refused_before_any_work(tmp_path: Path, memory: Any):
+    with pytest.raises(pw.PixelwardError, match=r"memory .* allowed: a whole number of bytes, 1 or more"):
+        pw.scan(nn.Conv2d(3, 2, 3), tmp_path, tmp_path / "atlas", memory=memory)
+    assert not (tmp_path / "atlas").exists()
+    with pytest.raises(pw.PixelwardError, match=r"memory .* allowed: a whole number of bytes, 1 or more"):
+        pw.draw(fake_atlas(tmp_path / "drawn", drawn=False), nn.Conv2d(3, 2, 3), memory=memory)

@@ -136,6 +136,23 @@ def test_a_layer_that_is_not_drawn_still_has_pages_and_says_so(atlas: Atlas, par
     assert "Not drawn." in parsed["index.html"].words
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_layer_of_which_no_unit_fired_is_told_as_that(tmp_path: Path, drawn: bool):
+    atlas = fake_atlas(tmp_path / "atlas", [SPECS[0]._replace(channels=3, dead=3), SPECS[1]], drawn=drawn)
+    text = pages.html(content.layer_page(atlas, atlas.layers[0]))
+    assert "No picture made any of these units fire." in text
+    assert "not drawn" not in text
+
+
+def test_only_other_names_of_a_layer_are_told_that_are_none(atlas: Atlas):
+    page = content.index_page(atlas)
+    first, second, *rest = page.layers
+    layers = (replace(first, aliases=("a.b", "")), replace(second, aliases=("",)), *rest)
+    text = pages.html(replace(page, layers=layers))
+    assert text.count("also ") == 1
+    assert '<p class="quiet">also a.<wbr>b</p>' in text
+
+
 def test_layers_whose_tiles_never_leave_the_picture_do_not_speak_of_hatching(atlas: Atlas):
     hatching = "Hatching lies outside the picture"
     for record, outside in zip(atlas.layers, (True, True, False, True), strict=True):

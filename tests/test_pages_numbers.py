@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from fake_pages import atlas_once, every_once  # noqa: F401
+from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
-from pixelward.web import content, gather, pages
+from pixelward.web import content, gather, links, pages
+from pixelward.web.live.entries import MapEntry, MapsPanel
 from tags import Tags
 
 
@@ -145,3 +147,16 @@ def test_panels_stand_in_rows_of_about_one_length(count: int):
     assert columns <= 9
     assert rows == -(-count // 9)
     assert columns == 1 or rows * (columns - 1) < count
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [(1 + 1e-7, "100 %"), (1 - 1e-7, "100 %"), (0.9991, "over 99.9 %"), (1.5, "150 %"), (None, "0.500")],
+)
+def test_shares_of_a_unit_s_strongest_are_told_as_far_as_float32_tells_them(
+    atlas: Atlas, part: float | None, said: str
+):
+    layer = content.layer_page(atlas, atlas.layers[0]).layer
+    entry = MapEntry(0, 0.5, (0, 0), part, links.unit("x", 0))
+    panel = MapsPanel("live/t/x/maps.html", layer, "share", "map", False, "s", (1, 1), 1, (entry,), 0)
+    assert f"<b>0</b> {said}</span>" in pages.filled("live/maps.html", panel)

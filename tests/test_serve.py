@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,13 +26,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_atlas import SPECS, fake_atlas, told
-from pixelward.atlas import Atlas
+from pixelward.atlas import Atlas, LayerRecord
 from pixelward.errors import PixelwardError
 from pixelward.folder import KERNEL, SHEETS, boxes_file, details_file, sheet_file, units_file
-from pixelward.web import links, pages
+from pixelward.web import content, links, pages
+from pixelward.web.content import Page
 from pixelward.web.export import CREDITS, MARKER, export
 from pixelward.web.serve import _listen, _own, app, serve
-from pixelward.web.site import Item, _Kept
+from pixelward.web.site import Item, Site, _Kept
 from tags import Tags
 
 
@@ -307,7 +311,10 @@ def test_half_a_file_is_told_and_the_rest_is_served(folder: Path, name: str):
     here = client(folder)
     words = problem(here.get(f"/{links.unit(record.slug, 2)}"), 503)
     assert f"copy, whose {files[name]} cannot be read" in words
-    assert "pixelward info ATLAS --verify" in words
+    if name in ("boxes", "sheet"):
+        assert re.search(r"delete .*copy/drawings\.json, and draw again: pixelward draw .*copy MODEL", words)
+    else:
+        assert "pixelward info ATLAS --verify" in words
     if name != "pictures.sqlite":
         assert here.get(f"/{links.unit(Atlas.open(folder).layers[0].slug, 2)}").is_success
 
@@ -335,6 +342,35 @@ def test_a_file_that_is_cut_while_it_is_in_use_ends_nothing(folder: Path):
     assert here.get(f"/{links.unit(record.slug, 2)}").is_success
     os.truncate(folder / units_file(record.slug), 0)
     assert here.get(f"/{links.unit(record.slug, 3)}").is_success
+
+
+def test_pages_are_made_one_after_the_other_and_quick_ones_do_not_wait_for_slow_ones(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+):
+    here, slug = Site(atlas.path), atlas.layers[0].slug
+    at_work: list[int] = []
+    slow, done = threading.Event(), threading.Event()
+
+    def unit_page(atlas: Atlas, record: LayerRecord, channel: int, **how: Any) -> Page:
+        at_work.append(channel)
+        time.sleep(0.02)
+        assert at_work == [channel]
+        at_work.clear()
+        return content.unit_page(atlas, record, channel, **how)
+
+    def layer_page(*given: Any, **how: Any) -> Page:
+        slow.set()
+        assert done.wait(30)
+        return content.layer_page(*given, **how)
+
+    monkeypatch.setattr("pixelward.web.site.unit_page", unit_page)
+    monkeypatch.setattr("pixelward.web.site.layer_page", layer_page)
+    with ThreadPoolExecutor(8) as pool:
+        layer = pool.submit(here.get, links.layer(slug))
+        assert slow.wait(30)
+        assert all(pool.map(here.get, [links.unit(slug, channel) for channel in range(5)]))
+        done.set()
+        assert layer.result()
 
 
 def test_a_drawing_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,6 +11,7 @@ from fake_atlas import Spec, fake_atlas
 from pixelward.atlas import Atlas
 from pixelward.core.fields import Box
 from pixelward.data.images import Preprocess
+from pixelward.errors import PixelwardError
 from pixelward.pictures import focus_box, laid_in, part_inside
 from pixelward.unit_sheets import ChosenHit, Sheets, Writer
 from pixelward.waiting import Waiting
@@ -72,3 +73,8 @@ def test_the_focus_is_of_the_field_in_the_picture_not_of_the_window(atlas: Atlas
     window = Box(28, 28, 14, 14)  # of which the spot is half
     _, boxes = tiles_of(atlas, (8, 8), whole[:, 28:42, 28:42], window)
     assert boxes["focus"] == [30, 30, 10, 10]
+
+
+def test_where_no_tiles_can_wait_it_is_told_in_words(tmp_path):
+    with pytest.raises(PixelwardError, match=r"gone, where no more can be written \(No such file.* see who may write"):
+        Waiting(tmp_path / "gone")

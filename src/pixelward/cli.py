@@ -10,6 +10,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -167,7 +168,7 @@ def check(
         typer.echo(json.dumps(report.to_json(), indent=1))
         return
     print_report(report, model)
-    again = f"{model}{f' --weights {weights}' if weights else ''}{f' --size {size}' if size else ''}"
+    again = f"{quote(model)}{f' --weights {quote(str(weights))}' if weights else ''}{f' --size {size}' if size else ''}"
     if report.projectable:
         left_out = " (what is refused is left out)" if report.refused else ""
         note(f"scan your pictures with: pixelward scan {again} PICTURES -o ATLAS{left_out}")
@@ -280,7 +281,10 @@ def scan(
         note("all was done already")
     print_summary(atlas)
     if atlas.drawings is None:
-        note(f"draw it with: pixelward draw {output} {model}" + (f" --weights {weights}" if weights else ""))
+        note(
+            f"draw it with: pixelward draw {quote(str(output))} {quote(model)}"
+            + (f" --weights {quote(str(weights))}" if weights else "")
+        )
 
 
 @app.command()
@@ -322,7 +326,7 @@ def draw(
         with Meter("details", "hits") as meter:
             draw_details(atlas, net, details, hits=hits or (1,), pictures=pictures, report=meter, note=note)
     print_summary(atlas)
-    note(f"make pages of it with: pixelward export {atlas_folder} -o SITE")
+    note(f"make pages of it with: pixelward export {quote(str(atlas_folder))} -o SITE")
 
 
 @app.command()
@@ -333,6 +337,7 @@ def info(
 ) -> None:
     """Say what an atlas holds, and whether its files are whole."""
     import pixelward as pw
+    from pixelward.folder import is_drawn, redraw
 
     atlas = pw.open(atlas_folder)
     damaged = atlas.verify() if verify else []
@@ -346,7 +351,9 @@ def info(
         raise PixelwardError(
             given=f"{atlas_folder}, with {counted(len(damaged), 'file')} not as written",
             allowed="the files of the scan and the drawings, unchanged",
-            next_step="copy it again from where it is whole, or scan again into a new folder",
+            next_step=redraw(atlas.path)
+            if all(map(is_drawn, damaged))
+            else "copy it again from where it is whole, or scan again into a new folder",
         )
     if verify:
         note("every file is what was written")
@@ -364,7 +371,7 @@ def export(
     with Meter("export", "pages") as meter:
         index = pw.export(pw.open(atlas_folder), output, beside=beside, report=meter)
     typer.echo(index)
-    note(f"open it in a browser, or serve it with: python -m http.server -d {output}")
+    note(f"open it in a browser, or serve it with: python -m http.server -d {quote(str(output))}")
 
 
 @app.command()
@@ -436,7 +443,7 @@ def train(
     with Meter("train", "pictures") as meter:
         weights = run(architecture, training, validation, output, recipe, meter.line, meter)
     typer.echo(weights)
-    note(f"use it with: pixelward scan {model} --weights {weights} PICTURES -o ATLAS")
+    note(f"use it with: pixelward scan {quote(model)} --weights {quote(str(weights))} PICTURES -o ATLAS")
 
 
 def _load(

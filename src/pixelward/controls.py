@@ -98,7 +98,7 @@ def sanity(net: nn.Module, projection: Projection) -> Iterator[Comparison]:
         yield each
 
 
-def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, str, _Make]]:
+def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, str, _Make | None]]:
     rules, unpool = named_rules(projection), projection.unpool
     weights = weights_of(net, as_batch(net, projection), projection.layer)
     own, below = listed(weights.own_modules, 3), listed(weights.below_modules, 3)
@@ -119,7 +119,9 @@ def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, 
         partial(_signal, net, projection, rules, "centre"),
     )
     other, value = strongest_other(net, as_batch(net, projection), projection)
-    if other is not None:
+    if other is None:
+        yield "another unit", "There is none: the layer has this unit alone.", None
+    else:
         yield (
             f"unit {other}",
             f"The strongest other unit at the same place: {value:.3g} there.",
@@ -127,7 +129,9 @@ def _sanity_rows(net: nn.Module, projection: Projection) -> Iterator[tuple[str, 
         )
 
 
-def _compared(projection: Projection, title: str, sentence: str, make: _Make) -> Comparison:
+def _compared(projection: Projection, title: str, sentence: str, make: _Make | None) -> Comparison:
+    if make is None:
+        return Comparison(title, sentence, None, None)
     try:
         signal = make()
     except PixelwardError as error:

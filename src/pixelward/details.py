@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from shlex import quote
 from typing import Any, TypeVar
 
 from pixelward.atlas import Atlas, LayerRecord
@@ -106,7 +107,7 @@ def read_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int) -> D
 
 def damaged_details(atlas: Atlas, record: LayerRecord, channel: int, hit: int, ending: str) -> Damaged:
     """The error for one of the two files that cannot be read."""
-    draw = f"pixelward draw {atlas.path} MODEL --detail {record.address}:{channel} --hit {hit}"
+    draw = f"pixelward draw {quote(str(atlas.path))} MODEL --detail {record.address}:{channel} --hit {hit}"
     return damaged(atlas.path, details_file(record.slug, channel, hit, ending), f"draw these details again: {draw}")
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -179,7 +180,7 @@ def _drawings(atlas: Atlas, asked: Sequence[Asked]) -> Drawings:
         raise PixelwardError(
             given=f"details of {', '.join(absent) or 'no unit'}, not drawn in {atlas.path}",
             allowed="layers that are drawn",
-            next_step=f"draw them first: pixelward draw {atlas.path} MODEL",
+            next_step=f"draw them first: pixelward draw {quote(str(atlas.path))} MODEL",
         )
     return drawings
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -184,10 +185,21 @@ def differing(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
 
 
 def damaged(folder: Path, file: str, remedy: str = "") -> Damaged:
-    """The error for a file of an atlas that cannot be read. remedy: the next step; "" for a new scan."""
+    """The error for a file of an atlas that cannot be read. remedy: the next step; "" for a new drawing or scan."""
     return Damaged(
         given=f"{folder}, whose {file} cannot be read",
         allowed="an atlas as it was written",
         next_step=remedy
+        or (redraw(folder) if is_drawn(file) else "")
         or "see what is damaged with `pixelward info ATLAS --verify`, then scan again into a new folder",
     )
+
+
+def is_drawn(file: str) -> bool:
+    """Whether a file of an atlas was drawn, not scanned."""
+    return file.startswith((DRAWINGS, "drawings/", "thumbs/"))
+
+
+def redraw(folder: Path) -> str:
+    """What to do where drawings are damaged: while `drawings.json` is there, they count as done."""
+    return f"delete {folder / DRAWINGS}, and draw again: pixelward draw {quote(str(folder))} MODEL"

@@ -70,8 +70,14 @@ def test_a_picture_can_be_dropped_and_a_frame_of_the_camera_taken(page: Any):
 def test_a_bad_picture_is_told_and_a_good_one_is_taken_after_it(page: Any, tmp_path: Path, mine: Path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(picture()[:500])
+    page.set_input_files("#file", mine)
+    settled(page)
+    assert "picture=" in page.url
+    assert "Unit" in page.locator("#spoken").text_content()
     page.set_input_files("#file", bad)
     page.locator(".refused", has_text="bad.png").wait_for()
+    assert "picture=" not in page.url  # who comes back does not find the picture before it
+    assert page.locator("#spoken").text_content() == ""
     page.set_input_files("#file", mine)
     settled(page)
     assert page.locator(".refused").count() == 0

@@ -48,6 +48,23 @@ def test_a_server_that_goes_away_leaves_nothing_waiting(page: Any, mine: Path):
     page.watched.wrong.clear()
 
 
+def test_a_layer_whose_maps_do_not_come_is_not_said_to_be_shown(page: Any, mine: Path):
+    page.set_input_files("#file", mine)
+    settled(page)
+    choice = page.locator("#choice [name=layer]")
+    shown = choice.input_value()
+    page.route("**/live/**/maps.html*", lambda route: route.abort())
+    choice.select_option(index=1)
+    page.locator("#status", has_text="The server does not answer.").wait_for()
+    assert choice.input_value() == shown == page.locator(".of-layer").get_attribute("data-layer")
+    page.unroute("**/live/**/maps.html*")
+    choice.select_option(index=1)  # the very same again
+    page.wait_for_function("layer => document.querySelector('.of-layer').dataset.layer !== layer", arg=shown)
+    assert page.locator(".of-layer").get_attribute("data-layer") == choice.input_value()
+    assert page.watched.wrong
+    page.watched.wrong.clear()
+
+
 @pytest.mark.parametrize("first", ["upload", "sample"])
 def test_a_picture_that_replaces_another_is_still_waited_for(page: Any, net: Held, mine: Path, first: str):
     choices = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import as_file, files
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 from pixelward.atlas import Atlas, LayerRecord
 from pixelward.details import read_details
@@ -174,7 +175,7 @@ def _refuse_undrawn(atlas: Atlas) -> None:
         raise PixelwardError(
             given=f"{atlas.path}, an atlas without drawings",
             allowed="an atlas that is drawn",
-            next_step=f"make them with `pixelward draw {atlas.path} MODEL`",
+            next_step=f"make them with `pixelward draw {quote(str(atlas.path))} MODEL`",
         )
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -91,7 +92,8 @@ def serve(
     site: Site = application.state.site
     for each in filter(None, (site, site.beside)):
         if each.atlas.drawings is None:
-            note(f"{each.folder} is without pictures so far; make them with: pixelward draw {each.folder} MODEL")
+            draw = f"pixelward draw {quote(str(each.folder))} MODEL"
+            note(f"{each.folder} is without pictures so far; make them with: {draw}")
     if not _own(listening.getsockname()[0]):
         names = "" if allow_hosts or own else "; name what they call it with --allow-host"
         note(f"listening on {host}: all who can reach this machine can look at the atlas{names}")

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 KEPT = 64 << 20  # bytes of made pages that are kept in memory
 _WARMING = threading.Lock()  # two sites share what is made then
+# Pages are made one after the other, for threads that share one interpreter finish late together. Those that may take
+# seconds wait for each other, not in front of the quick ones. For all sites of the process.
+_QUICK, _SLOW = threading.Lock(), threading.Lock()
 MEDIA = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -189,9 +192,10 @@ class _Edition:
             return None
 
         def make() -> Item:
-            page = self._content(place)
-            text = pages.twin(page) if twin else pages.html(page, live=self.studio is not None)
-            return Item.of(address, text.encode())
+            with _QUICK if place.kind in ("unit", "picture") else _SLOW:
+                page = self._content(place)
+                text = pages.twin(page) if twin else pages.html(page, live=self.studio is not None)
+                return Item.of(address, text.encode())
 
         return self._made.get(address, make)
 

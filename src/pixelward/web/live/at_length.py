@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from shlex import quote
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -81,7 +82,7 @@ def _made(studio: Studio, atlas: Atlas, kept: Known, record: LayerRecord, channe
                 given=f"hit {hit} of {record.address}, unit {channel}, whose picture is not what or where it was",
                 allowed="pictures that are still where they were scanned, unchanged",
                 next_step="put it back, or draw this ahead, with --pictures WHERE: "
-                f"pixelward draw {atlas.path.name} MODEL --detail {record.address}:{channel} --hit {hit}",
+                f"pixelward draw {quote(atlas.path.name)} MODEL --detail {record.address}:{channel} --hit {hit}",
             ) from error
         found = examine(atlas, studio.net, loaded.pixels, record, channel, hit, go_on=studio.go_on)
         kept.put(key, found)

@@ -45,6 +45,20 @@
   };
   const answered = () => say(late.size ? WORKING : "");
 
+  // A picture that was refused takes the place of the one before, in the address too.
+  const forget = () => {
+    token = null;
+    chosen.place = null;
+    byId("spoken").textContent = "";
+    remember();
+  };
+
+  // The maps of the layer before are still there, where those that were chosen did not come.
+  const restore = () => {
+    const choice = byId("choice");
+    for (const name of ["layer", "order", "scale"]) if (chosen[name]) choice[name].value = chosen[name];
+  };
+
   // Ask for a piece of the page and put it into an element; what was asked for it before is given up.
   const asking = new WeakMap();
   const giveUp = (target) => asking.get(target)?.abort?.();
@@ -66,8 +80,11 @@
       end();
       answered();
       htmx.swap(target, text, { swapStyle: "innerHTML" });
+      if (options.body && !target.querySelector(".tried")) forget();
     } catch (error) {
-      if (error.name !== "AbortError") unreachable();
+      if (error.name === "AbortError") return;
+      unreachable();
+      if (target.id === "maps") restore();
     } finally {
       end();
     }
