@@ -78,13 +78,11 @@ def test_a_newer_click_wins(page: Any, mine: Path):
     page.set_input_files("#file", mine)
     settled(page)
     held: list[Any] = []
-    units = "**/live/**/000-conv1-relu/*.html*"
-    page.route(units, lambda route: held.append(route))
+    page.route("**/live/**/000-conv1-relu/*.html*", lambda route: held.append(route))
     for channel in (3, 1, 2):
         with page.expect_request(f"**/live/**/{channel}.html*"):
             page.locator(f'.maps button[data-channel="{channel}"]').click()
     assert page.locator("#unit").get_attribute("aria-busy") == "true"
-    page.unroute(units)
     held[-1].continue_()  # the page has given up the others
     unit_shown(page, 2)
     page.wait_for_load_state("networkidle")
