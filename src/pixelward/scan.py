@@ -158,7 +158,7 @@ def scan(
             batch = quickest_batch(net) if begun is None else int(begun)
         # A smaller one that is asked for now, or that memory bounds now, is not overruled.
         batch = batch if begun is None else min(batch, int(begun))
-        bound = 0 if memory is None else memory
+        bound = memory or 0
         # Under the bound that it began with it is not chosen anew: what is in use differs a little from run to run.
         if memory is not None and int(state.get(_BOUND, 0)) != bound:
             batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)

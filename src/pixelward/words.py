@@ -49,19 +49,22 @@ _UNITS = ("B", "K", "M", "G", "T")
 
 def amount(number: int) -> str:
     """Bytes as people write them: `1.5G`, `320M`; of 1024 each."""
-    size, unit = float(number), 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.3g}{_UNITS[unit]}"
+    size, unit = _scaled(number)
+    return f"{size:.3g}{unit}"
 
 
 def enough(number: int) -> str:
     """Bytes as `amount` writes them, rounded up to two digits: who gives as many gives no less."""
+    size, unit = _scaled(number)
+    step = 10 ** max(len(str(int(size))) - 2, 0) if size >= 10 else 0.1
+    return f"{math.ceil(size / step) * step:.4g}{unit}"
+
+
+def _scaled(number: int) -> tuple[float, str]:
     size, unit = float(number), 0
     while size >= 1000 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
-    step = 10 ** max(len(str(int(size))) - 2, 0) if size >= 10 else 0.1
-    return f"{math.ceil(size / step) * step:.4g}{_UNITS[unit]}"
+    return size, _UNITS[unit]
 
 
 def bytes_of(text: str) -> int:
