@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from brute_fields import one_thread, picture_of, places, signed
 from field_graphs import GRAPHS
 from oracles import difference
+from pixelward.core import groups
 from pixelward.core.descent import project_hits
 from pixelward.core.path import calls_nodes, path
 from pixelward.core.project import Unit, project_units
@@ -73,6 +74,15 @@ def test_windows_equal_whole_pictures(name):
 
 
 @every_graph
+@pytest.mark.parametrize("numbers", [1, 40, 600])
+def test_hits_that_go_on_in_smaller_groups_give_the_same(name, numbers, monkeypatch):
+    """Which part of them goes on together is up to the size of their signals."""
+    monkeypatch.setattr(groups, "NUMBERS", numbers)
+    graph = GRAPHS[name]
+    check_windows(signed(graph.build(), 1), picture_of(graph.size, seed=2), "sum")
+
+
+@every_graph
 def test_gradient_is_autograds(name):
     graph = GRAPHS[name]
     check_gradient(signed(graph.build(), 2), picture_of(graph.size, seed=3))
@@ -82,6 +92,14 @@ def test_gradient_is_autograds(name):
 @given(random_graphs(), st.integers(0, 9))
 def test_windows_equal_whole_pictures_in_random_networks(graph, seed):
     check_windows(signed(graph.build(), seed), picture_of(graph.size, seed=seed), "sum")
+
+
+@small
+@given(random_graphs(), st.integers(0, 9), st.integers(1, 600))
+def test_hits_go_on_in_smaller_groups_in_random_networks(graph, seed, numbers):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "NUMBERS", numbers)
+        check_windows(signed(graph.build(), seed), picture_of(graph.size, seed=seed), "sum")
 
 
 @small

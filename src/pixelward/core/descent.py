@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pixelward.core.devices import moved
 from pixelward.core.fields import Box, Extent
+from pixelward.core.groups import Groups, along, shape
 from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import Plan
-from pixelward.core.project import follow, follow_all
+from pixelward.core.project import follow
 from pixelward.core.regions import Regions
 from pixelward.core.rules import DECONVNET, RuleSet
 from pixelward.core.trace import Target
@@ -105,27 +105,35 @@ class Descent:
         pictures: Tensor,
         seeds: Tensor,
     ) -> Tensor:
-        windows = cut(plan, crossed, boxes, pictures, positions)
         signal = seeds.new_zeros(len(channels), self._target.activations.shape[1], 1, 1)
         signal[torch.arange(len(channels), device=seeds.device), channels, 0, 0] = seeds
-        return follow(windows, _along(crossed, windows), self._target.value, self._target.laid_out(signal))
+
+        def own(way: Sequence[Crossing], hits: slice) -> Plan:
+            return cut(plan, way, boxes, pictures[hits], positions[hits])
+
+        return Groups(plan, boxes, own).down(crossed, self._target.value, self._target.laid_out(signal))
 
     def _in_pictures(
         self, plan: Plan, crossed: Sequence[Crossing], place: Sequence[Tensor], pictures: Tensor, seeds: Tensor
     ) -> tuple[Tensor, list[Box]]:
-        activations = self._target.activations
+        activations, value = self._target.activations, self._target.value
         if len(activations) > 1 and calls_nodes(crossed):
             raise LookupError("a plan of several pictures cannot call their nodes for chosen ones")
         signal = seeds.new_zeros(len(seeds), *activations.shape[1:])
         signal[(torch.arange(len(seeds), device=seeds.device), *place)] = seeds
         signal = self._target.laid_out(signal)
-        # Where the pictures do not stay in front, hits cannot go down side by side.
-        together = [slice(None)] if self._front else [slice(row, row + 1) for row in range(len(seeds))]
-        parts = []
-        for some in together:
-            own = of_pictures(plan, crossed, pictures[some])
-            parts.append(follow_all(own, _along(crossed, own), self._target.value, signal[some]))
-        return torch.cat(parts), [Box(0, 0, *_size(plan))] * len(seeds)
+
+        def own(way: Sequence[Crossing], hits: slice) -> Plan:
+            return of_pictures(plan, way, pictures[hits])
+
+        if self._front:
+            down = Groups(plan, None, own).down(crossed, value, signal)
+        else:  # hits cannot go down side by side
+            rows = [slice(row, row + 1) for row in range(len(seeds))]
+            plans = [own(crossed, row) for row in rows]
+            ways = zip(rows, plans, strict=True)
+            down = torch.cat([follow(one, along(crossed, one), value, signal[row]) for row, one in ways])
+        return down, [Box(0, 0, *_size(plan))] * len(seeds)
 
 
 def project_hits(
@@ -158,16 +166,4 @@ def _size(plan: Plan) -> tuple[int, int]:
 def _largest(plan: Plan, value: int, steps: Iterable[int], boxes: Mapping[int, Extent] | None) -> int:
     """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
     below = (number for at in steps for number in plan.steps[at].inputs if number is not None)
-    sizes = []
-    for number in {value, *below}:
-        met = plan.values[number]
-        shape = dict(enumerate(met.shape[1:], 1))
-        if boxes is not None and number in boxes and met.axes is not None:
-            shape.update(zip(met.axes, boxes[number].box((0, 0), (0, 0))[2:], strict=True))
-        sizes.append(math.prod(shape.values()))
-    return max(sizes)
-
-
-def _along(crossed: Sequence[Crossing], plan: Plan) -> list[Crossing]:
-    """The same path along the steps of a plan that was made for it."""
-    return [replace(crossing, step=step) for crossing, step in zip(crossed, plan.steps, strict=True)]
+    return max(math.prod(shape(plan, number, boxes)) for number in {value, *below})

@@ -33,43 +33,52 @@ def walk(plan: Plan, value: int, signal: Tensor, rules: RuleSet = DECONVNET, vis
 
 def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None = None) -> Tensor:
     """Send `signal` along a path; see `walk`."""
-    with full_precision():
-        return _followed(plan, crossed, value, signal, visit)
-
-
-def _followed(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, visit: Visitor | None) -> Tensor:
     signals = {value: signal}
-    summed: set[int] = set()  # whose signals are sums made here, so that nobody else holds them
-    for crossing in crossed:
-        step = crossing.step
-        arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
-        if all(part is None for part in arrived):
-            continue
-        several = arrived
-        if not leaves_signal(crossing.rule):  # other branches may hold it too
-            several = tuple(None if part is None else part.clone() for part in arrived)
-        given = several if any(number is not None for number in step.outputs[1:]) else several[0]
-        below = _checked(crossing.rule(given, step), step)  # type: ignore[arg-type]
-        if visit is not None:
-            visit(step, next(part for part in arrived if part is not None), below)
-        for index, (number, part) in enumerate(zip(step.inputs, below, strict=True)):
-            if number is None or part is None or crossing.sent[index] is None:
-                continue
-            part = part.to(plan.values[number].dtype)
-            if step.widening:
-                part = with_margins(part, step.widening[index], plan.values[number].axes or MAPS)
-                if number in plan.inside:
-                    part = part * plan.inside[number]
-            if number in summed:
-                signals[number] += part
-            elif number in signals:
-                signals[number] = signals[number] + part
-                summed.add(number)
-            else:
-                signals[number] = part
+    follow_part(plan, crossed, signals, visit)
     if 0 in signals:
         return signals[0]
     return signal.new_zeros(len(signal), *plan.values[0].shape[1:])
+
+
+def follow_part(
+    plan: Plan, crossed: Sequence[Crossing], signals: dict[int, Tensor], visit: Visitor | None = None
+) -> None:
+    """Send signals, by the number of the value where they are, along a part of a path: they are taken from there, and
+    those that came out below are put there."""
+    with full_precision():
+        summed: set[int] = set()  # whose signals are sums made here, so that nobody else holds them
+        for crossing in crossed:
+            _cross(plan, crossing, signals, summed, visit)
+
+
+def _cross(plan: Plan, crossing: Crossing, signals: dict[int, Tensor], summed: set[int], visit: Visitor | None) -> None:
+    """One step of a path. A function of its own, so that no signal outlives its step."""
+    step = crossing.step
+    arrived = tuple(None if number is None else signals.pop(number, None) for number in step.outputs)
+    if all(part is None for part in arrived):
+        return
+    several = arrived
+    if not leaves_signal(crossing.rule):  # other branches may hold it too
+        several = tuple(None if part is None else part.clone() for part in arrived)
+    given = several if any(number is not None for number in step.outputs[1:]) else several[0]
+    below = _checked(crossing.rule(given, step), step)  # type: ignore[arg-type]
+    if visit is not None:
+        visit(step, next(part for part in arrived if part is not None), below)
+    for index, (number, part) in enumerate(zip(step.inputs, below, strict=True)):
+        if number is None or part is None or crossing.sent[index] is None:
+            continue
+        part = part.to(plan.values[number].dtype)
+        if step.widening:
+            part = with_margins(part, step.widening[index], plan.values[number].axes or MAPS)
+            if number in plan.inside:
+                part = part * plan.inside[number]
+        if number in summed:
+            signals[number] += part
+        elif number in signals:
+            signals[number] = signals[number] + part
+            summed.add(number)
+        else:
+            signals[number] = part
 
 
 def _checked(below: Sequence[Tensor | None], step: Step) -> list[Tensor | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,8 +27,8 @@ from pixelward.core.trace import Target, trace
 PICTURES = 64  # whose hits go down together, at most: the more they are, the more batches are full
 FEW = 16  # likewise, however large they are
 PIXELS = 10_000_000  # numbers in the pictures of more than a few
-NUMBERS = 5_000_000  # in the largest signals of hits that go down at once: a few times what caches hold was fastest
-MOST = 128  # hits at once
+NUMBERS = 5_000_000  # in their largest signals, for hits of one batch: in larger ones fewer share a region's windows
+MOST = 64  # hits of one batch
 
 
 def together(shape: Sequence[int]) -> int:
@@ -100,8 +101,7 @@ class Projector:
             known = None if traced is None else traced - start
             if self._recorder.needs_all:  # each picture has a plan of its own
                 known, self._descents = 0, {}
-            for sent in self._down(plan, targets, own, known):
-                yield sent._replace(rows=rows[sent.address][sent.rows])
+            yield from map(partial(_renumbered, rows), self._down(plan, targets, own, known))
 
     def _begun(self, picture: Tensor) -> Recorder:
         """A recorder that has seen its first picture, and how many may be recorded at once."""
@@ -131,10 +131,9 @@ class Projector:
             descent = self._descents[address]
             values = _held(target, chosen, traced)
             for rows in self._batches(plan, descent, address, chosen):
-                signals, boxes = descent.project(plan, *chosen.part(rows))
-                coming.append(_sent(address, rows, signals, boxes, values))
+                coming.append(_sent(address, rows, *descent.project(plan, *chosen.part(rows)), values))
                 # A GPU is given its next batch before one is waited for.
-                if is_near(signals.device) or len(coming) > 1:
+                if is_near(descent.device) or len(coming) > 1:
                     yield coming.popleft()()
         yield from (arrived() for arrived in coming)
 
@@ -171,6 +170,11 @@ def _sent(
     """Begin to bring the signals to the CPU; what is returned waits for them."""
     arrived = returning(signals.float())
     return lambda: Sent(address, rows, arrived(), boxes, values()[rows])
+
+
+def _renumbered(rows: Mapping[str, Tensor], sent: Sent) -> Sent:
+    """With the hits' numbers among all, given the numbers, by address, of those that were sent together."""
+    return sent._replace(rows=rows[sent.address][sent.rows])
 
 
 def _held(target: Target, chosen: Chosen, traced: int | None) -> Callable[[], Tensor]:

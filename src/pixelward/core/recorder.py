@@ -37,6 +37,7 @@ _LINEAR = frozenset(
 # Kinds whose factors are a network's own numbers, the same for every picture.
 _CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE, rules.AVERAGE_POOL, rules.RECTIFIER, rules.ACTIVATION})
 
+PICTURES = 16  # that run up at once, at most: more are no faster
 TIES = 1e-2  # the share of places that two ways of one pass may choose in another way, being equal within rounding
 
 
@@ -75,7 +76,7 @@ class Recorder:
             raise LookupError("what these layers need of a picture cannot be recorded apart")
         if not self._places:
             return self._plan
-        at_once = in_a_block(self._bytes, len(pictures), pictures.device)
+        at_once = in_a_block(self._bytes, min(PICTURES, len(pictures)), pictures.device)
         laid = laid_out(pictures) if self._may_hurry else pictures
         return self._joined([self._recorded(some, quick=self._may_hurry) for some in torch.split(laid, at_once)])
 

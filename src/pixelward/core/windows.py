@@ -45,6 +45,8 @@ def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictu
     boxes: the even extents of all values along the path. Signals of the result have the hits in front. The window of
     value 0 is the reach of the hit, outside the picture too.
     """
+    met = {number for crossing in path for number in (*crossing.step.inputs, *crossing.step.outputs)}
+    boxes = {number: extent for number, extent in boxes.items() if number in met}
     starts = {number: _starts(extent, positions) for number, extent in boxes.items()}
     shapes = {number: _window(plan.values[number], extent, len(positions)) for number, extent in boxes.items()}
     values = tuple(

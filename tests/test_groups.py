@@ -1,0 +1,81 @@
+"""Hits go down together where their signals are small, and in smaller groups as these grow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pixelward.core import groups, project
+from pixelward.core.descent import Descent
+from pixelward.core.memory import taken
+from pixelward.core.trace import trace
+
+HITS = 32
+WINDOWS = ("4", 14 * 14)  # of conv2: the reach is smaller than the picture
+WHOLE = ("8", 48 * 48)  # of the linear layer
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(16, 8, 5), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
+    ).eval()
+
+
+def descended(layer):
+    """The way down of some hits of a layer, to be run again and again."""
+    traced = trace(network(), torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(1)), [layer])
+    plan, target = traced.plan.without_nodes(), traced.targets[layer]
+    descent, zeros = Descent(plan, target), torch.zeros(HITS, dtype=torch.int64)
+    positions = torch.stack([torch.arange(HITS) % 5 + 4, torch.arange(HITS) // 5 + 4], 1)
+    channels = torch.arange(HITS) % 4
+    return lambda: descent.project(plan, channels, positions, zeros, torch.ones(HITS))[0]
+
+
+@pytest.mark.parametrize(("layer", "pixels"), [WINDOWS, WHOLE])
+def test_signals_at_once_have_a_bound(layer, pixels, monkeypatch):
+    """Beside those at the pixels, which are what was asked for."""
+    run = descended(layer)
+    pixels *= 3 * HITS * 4
+    most = {}
+    for numbers in (10**9, 5_000):
+        monkeypatch.setattr(groups, "NUMBERS", numbers)
+        run()
+        most[numbers] = taken(run, torch.device("cpu")) - pixels
+    assert most[5_000] < most[10**9] / 4
+
+
+@pytest.mark.parametrize("layer", [WINDOWS[0], WHOLE[0]])
+def test_groups_grow_smaller_on_their_way(layer, monkeypatch):
+    met = []
+    monkeypatch.setattr(groups, "NUMBERS", 20_000)
+    cross = project._cross
+
+    def seen(plan, crossing, signals, *others):
+        met.append((crossing.step.operation, len(next(iter(signals.values())))))
+        cross(plan, crossing, signals, *others)
+
+    monkeypatch.setattr(project, "_cross", seen)
+    signals = descended(layer)()
+    first, last = met[0][1], met[-1][1]
+    assert (first, len(signals)) == (HITS, HITS)
+    assert 1 <= last < first
+    for operation in {operation for operation, _ in met}:
+        assert sum(number for name, number in met if name == operation) % HITS == 0  # every hit crosses all of them
+
+
+def test_a_signal_that_ends_on_its_way_gives_nothing(monkeypatch):
+    """Beside a group that goes on: a rule that keeps all of it."""
+    net = network()
+    picture = torch.randn(1, 3, 48, 48)
+    for numbers in (10**9, 1):
+        monkeypatch.setattr(groups, "NUMBERS", numbers)
+        traced = trace(net, picture, ["4"])
+        zeros = torch.zeros(4, dtype=torch.int64)
+        rules = dict.fromkeys((step.kind for step in traced.plan.steps), lambda signal, step: [None] * len(step.inputs))
+        descent = Descent(traced.plan, traced.targets["4"], rules)
+        signals, _ = descent.project(traced.plan, zeros, torch.zeros(4, 2, dtype=torch.int64), zeros)
+        assert signals.shape[:2] == (4, 3)
+        assert not signals.any()
