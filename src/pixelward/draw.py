@@ -28,7 +28,7 @@ from pixelward.core.kernels import kernels
 from pixelward.core.memory import at_once, left_of, refuse_no_bound, taken
 from pixelward.core.path import path
 from pixelward.core.precision import like_of
-from pixelward.core.projector import Chosen, Projector, together
+from pixelward.core.projector import Chosen, Projector, Sent, together
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
@@ -285,12 +285,19 @@ def _draw_batch(
     layers = {sheets[layer].record.address: layer for layer in chosen}
     hits = {address: _as_tensors(chosen[layer]) for address, layer in layers.items()}
     for sent in projector.project(pixels, hits):
-        own = sheets[layers[sent.address]]
-        rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
-        for row, signal, box, value in rows:
-            number, hit = chosen[own.record.number][row]
-            refuse_other_value(own.record, hit.channel, hit.position, value, hit.value, own.largest, pixels.dtype)
-            own.add(hit, batch[number].shown, signal.numpy(), box)
+        layer = layers[sent.address]
+        _hand_over(sent, batch, chosen[layer], sheets[layer], pixels.dtype)
+        del sent  # before the next ones are projected
+
+
+def _hand_over(
+    sent: Sent, batch: Sequence[Loaded], chosen: Sequence[tuple[int, ChosenHit]], sheets: Sheets, dtype: torch.dtype
+) -> None:
+    rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
+    for row, signal, box, value in rows:
+        number, hit = chosen[row]
+        refuse_other_value(sheets.record, hit.channel, hit.position, value, hit.value, sheets.largest, dtype)
+        sheets.add(hit, batch[number].shown, signal.numpy(), box)
 
 
 def _as_tensors(pairs: Sequence[tuple[int, ChosenHit]]) -> Chosen:
