@@ -170,6 +170,22 @@ def test_drawn_again_from_nothing_gives_the_same_bytes(tmp_path, pictures):
     assert found[0] == found[1]
 
 
+def test_what_an_interrupted_drawing_of_another_way_left_goes(tmp_path, pictures):
+    """A unit has focus sheets in one way of drawing and perhaps none in another, which writes nothing over them."""
+    net, found = network(), []
+    for name in "ab":
+        atlas = pw.scan(net, pictures, tmp_path / name, layers=["3:relu"], k=2)
+        if name == "a":
+            pw.draw(atlas, net)
+            (atlas.path / "drawings.json").unlink()  # written last, so not there where a drawing was killed
+            for kind in ("focus", "focus-patches"):
+                (atlas.path / sheet_file(atlas.layers[0].slug, 0, kind)).write_bytes(b"of the other way")
+        pw.draw(atlas, net, rules="guided")
+        files = sorted((atlas.path / "drawings").rglob("*.*"))
+        found.append({file.relative_to(atlas.path): file.read_bytes() for file in files})
+    assert found[0] == found[1]
+
+
 def test_tiles_of_a_photograph_are_drawn_from_the_photograph(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

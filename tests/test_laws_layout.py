@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -150,3 +151,29 @@ def test_the_way_of_a_gpu_to_unpool_adds_the_same(stride, dilation):
     signal = torch.randint(-9, 10, (3, 5, 4, 6), generator=generator).double()
     places = torch.randint(0, 6, signal.shape, generator=generator)
     assert torch.equal(_place_by_place(signal, places, geometry, keep_larger=False), added(signal, places, geometry))
+
+
+class Unpooling(nn.Module):
+    def forward(self, maps):
+        pooled, places = F.max_pool2d(maps, 2, return_indices=True)
+        return F.max_unpool2d(pooled, places, 2)
+
+
+@pytest.mark.parametrize(
+    ("middle", "rules"),
+    [
+        *((Unpooling(), rules) for rules in ("deconvnet", "guided", "gradient")),
+        *((nn.GroupNorm(2, 4), rules) for rules in ("guided", "gradient")),
+    ],
+)
+def test_many_hits_go_through_nodes_that_look_how_their_tensors_lie(middle, rules):
+    """Of a network whose weights have their channels last; torch does not tell that inside of vmap."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), middle, nn.Conv2d(4, 5, 3)).double().eval()
+    net.to(memory_format=torch.channels_last)
+    picture, places = torch.randn(3, 10, 10, dtype=torch.float64), [(0, 0), (2, 3), (5, 5)]
+    many = pw.project(net, picture, layer="2", channel=[4, 0, 2], position=places, rules=rules)
+    for found, channel, place in zip(many, (4, 0, 2), places, strict=True):
+        one = pw.project(net, picture, layer="2", channel=channel, position=place, rules=rules)
+        assert one.signal.any()
+        assert (found.signal - one.signal).abs().max() <= 1e-12 * one.signal.abs().max()

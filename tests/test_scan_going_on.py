@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import tracemalloc
 
 import pytest
+import torch
 from torch import nn
 
 from exact_scans import SIDE, files, interrupted_when_saved, network, pictures, scanning, shards_cut_short  # noqa: F401
@@ -184,3 +187,23 @@ def test_a_network_is_known_by_names_shapes_and_bytes():
     changed = copy.deepcopy(net)
     changed.fc.bias.data[3] += 1
     assert len({fingerprint(each) for each in (net, renamed, moved, changed, network("L"))}) == 5
+
+
+def test_knowing_a_network_takes_no_copy_of_its_weights():
+    """The largest weight of VGG-16 takes 400 MB, which no bound on memory would hold if its bytes were made anew."""
+    net = nn.Linear(500, 1000)
+    net.register_buffer("none", torch.zeros(0, 3))
+    net.register_buffer("number", torch.tensor(3, dtype=torch.int64))
+    net.register_buffer("brief", torch.ones(2, 3, dtype=torch.bfloat16))
+    tracemalloc.start()
+    try:
+        found = fingerprint(net)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < net.weight.nbytes / 8
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(bytes(tensor.flatten().view(torch.uint8).tolist()))
+    assert found == digest.hexdigest()

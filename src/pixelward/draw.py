@@ -246,7 +246,8 @@ def _draw_group(
     tell: Callable[[int], None],
 ) -> None:
     for record in group:
-        for stale in (atlas.path / drawings_folder(record.slug)).glob("*.details-*"):  # of another way of drawing
+        folder = atlas.path / drawings_folder(record.slug)
+        for stale in [*folder.glob("*.details-*"), *folder.glob("*.focus*")]:  # of another way of drawing
             stale.unlink()
     with Writer(room.sheets) as writer, Waiting(atlas.path) as tiles:
         sheets = {record.number: Sheets(atlas, record, gallery.preprocess, writer, tiles) for record in group}

@@ -57,7 +57,13 @@ def _call_for_each(node: Callable[..., object], signals: tuple[Tensor | None, ..
     given = [signals[index].unsqueeze(1) for index in present]  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")  # slower, and right
-        down = iter(torch.vmap(call)(*given))
+        try:
+            down = iter(torch.vmap(call)(*given))
+        except RuntimeError as error:  # some nodes look how their tensors lie, which torch does not tell inside of vmap
+            if "inside of vmap" not in str(error):
+                raise
+            each = [call(*one) for one in zip(*given, strict=True)]
+            down = iter(tuple(map(torch.stack, zip(*each, strict=True))))
     return tuple(next(down).squeeze(1) if there else None for there in found)
 
 
