@@ -14,9 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from bench import ROOT
 from bench.pictures import smooth_noise
 from bench.rows import Row, Settings
+from pixelward.unit_sheets import WRITERS
 
 SIDE = 64
 LAYERS = ("conv1:relu", "conv2:relu", "conv3:relu", "conv4:relu", "conv5:relu")
@@ -57,10 +60,20 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
             }
             drawn = name in ("base", "pictures") or not settings.short  # sheets take minutes
             found[name].append(_apart(given, drawn))
-    return [row for what in ("scan", "draw") for row in rows_of(what, found, settings, rounds)]
+    sheets = None if settings.short else WRITERS * (_sheet(MANY) - _sheet(K))
+    return [row for what in ("scan", "draw") for row in rows_of(what, found, settings, rounds, sheets)]
 
 
-def rows_of(what: str, found: dict[str, list[dict[str, Any]]], settings: Settings, rounds: int) -> list[Row]:
+def _sheet(k: int) -> float:
+    """MiB that a sheet of k tiles takes until it is written, in processes of their own: the median of three."""
+    return statistics.median(_run("sheet", {"k": k})["mebibytes"] for _ in range(3))
+
+
+def rows_of(
+    what: str, found: dict[str, list[dict[str, Any]]], settings: Settings, rounds: int, sheets: float | None = None
+) -> list[Row]:
+    """sheets: MiB that larger sheets take, of as many as are written at once: what k = 100 cannot do without."""
+
     def median(name: str, key: str) -> float | None:
         every = [each[what][key] for each in found[name] if what in each]
         return statistics.median(every) if every else None
@@ -86,6 +99,8 @@ def rows_of(what: str, found: dict[str, list[dict[str, Any]]], settings: Setting
                 continue
             pairs = zip(found[name], found[BASES[name]], strict=True)
             each = [part[what][key] / start[what][key] for part, start in pairs if what in part and what in start]
+            own = sheets if (what, name, key) == ("draw", "k", "mebibytes") else None
+            reached = None if own is None else (base + own) / ours
             rows.append(
                 Row(
                     name=f"growth-{what}-{name}-{'time' if key == 'seconds' else 'memory'}",
@@ -96,7 +111,11 @@ def rows_of(what: str, found: dict[str, list[dict[str, Any]]], settings: Setting
                     unit=unit,
                     lower=True,
                     seconds={"changed": ours, "base": base} if key == "seconds" else {},
-                    samples=samples + (f" Peak {base:.0f} MiB, changed {ours:.0f} MiB." if key == "mebibytes" else ""),
+                    samples=samples
+                    + (f" Peak {base:.0f} MiB, changed {ours:.0f} MiB." if key == "mebibytes" else "")
+                    + ("" if own is None else f" Larger sheets, {WRITERS} at once: {own:.0f} MiB."),
+                    floor_share=reached,
+                    shape_share=reached,
                     spread=[min(each), max(each)],
                 )
             )
@@ -112,15 +131,19 @@ def _goal(what: str, name: str, key: str) -> float | None:
 
 
 def _apart(given: dict[str, Any], drawn: bool) -> dict[str, Any]:
-    found = {}
-    for what in ("scan", "draw") if drawn else ("scan",):
-        command = [sys.executable, "-W", "ignore", "-m", "bench.growth", what, json.dumps(given)]
-        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-        found[what] = json.loads(run.stdout.splitlines()[-1])
+    return {what: _run(what, given) for what in (("scan", "draw") if drawn else ("scan",))}
+
+
+def _run(what: str, given: dict[str, Any]) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", "-m", "bench.growth", what, json.dumps(given)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return found
 
 
 def _here(what: str, given: dict[str, Any]) -> dict[str, float]:
+    if what == "sheet":
+        return {"mebibytes": _one_sheet(given["k"])}
     from pixelward.draw import draw
     from pixelward.nets.zfnet import zfnet64
     from pixelward.scan import scan
@@ -133,6 +156,18 @@ def _here(what: str, given: dict[str, Any]) -> dict[str, float]:
         draw(given["atlas"], net, note=lambda line: None)
     spent = time.perf_counter() - start
     return {"seconds": spent, "mebibytes": peak()}
+
+
+def _one_sheet(k: int) -> float:
+    """MiB by which the peak grows while a sheet of k tiles of noise is made and encoded."""
+    from pixelward.pictures import CELL, projection_webp, sheet
+
+    projection_webp(sheet([np.zeros((CELL, CELL, 3), np.uint8)], CELL))  # what libraries set up once
+    side = CELL // 4  # as the windows of a second layer: each pixel is shown as a square
+    tiles = list(np.random.default_rng(0).integers(96, 160, (k, side, side, 3), dtype=np.uint8))
+    before = peak()
+    projection_webp(sheet(tiles, CELL))
+    return peak() - before
 
 
 def peak() -> float:

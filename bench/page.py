@@ -81,24 +81,27 @@ def ratio_row(row: Result) -> list[object]:
         verdict(row),
         share(row["floor_share"]),
         share(row.get("shape_share")),
-        at_floor(row["ratio"], row["floor_share"]),
-        at_floor(row["ratio"], row.get("shape_share")),
+        at_floor(row["ratio"], row["floor_share"], lower=row["lower"]),
+        at_floor(row["ratio"], row.get("shape_share"), lower=row["lower"]),
     ]
 
 
 def verdict(row: Result) -> str:
-    """Whether a goal was met, or stands as met by what is reached of each shape's floor."""
+    """Whether a goal was met, or stands as met by what is reached of its floor, of a time of each shape's."""
     told = {None: "-", True: "yes", False: "no"}[row["met"]]
     if row["met"] is False and (row.get("shape_share") or 0.0) > STANDS:
-        told = f"stands, at {share(row['shape_share'])} of each shape's floor"
+        whose = "its" if row["lower"] else "each shape's"
+        told = f"stands, at {share(row['shape_share'])} of {whose} floor"
     if row["goal"] is not None and row["spread"] is not None and _straddles(row):
         told += ", within the spread"
     return told
 
 
-def at_floor(ratio: float | None, reached: float | None) -> str:
+def at_floor(ratio: float | None, reached: float | None, *, lower: bool = False) -> str:
     """The ratio that would be reached at a floor, of which a share is."""
-    return "-" if ratio is None or reached is None else number(ratio / reached)
+    if ratio is None or reached is None:
+        return "-"
+    return number(ratio * reached if lower else ratio / reached)
 
 
 def _straddles(row: Result) -> bool:

@@ -6,8 +6,9 @@ import math
 
 from bench import growth, passes
 from bench.rows import FULL
+from pixelward.core import groups
 from pixelward.core.memory import BLOCK
-from pixelward.core.projector import NUMBERS, PICTURES
+from pixelward.core.projector import PICTURES
 from pixelward.scan import BATCHES
 
 STANDS = 0.8  # of a floor, above which a goal stands as met
@@ -18,7 +19,7 @@ FACTS = {
     "pictures": PICTURES,
     "block": f"{BLOCK >> 20} MiB",
     "many": growth.MANY,
-    "numbers": f"{NUMBERS:,}",
+    "together": f"{groups.NUMBERS:,}",
     "few": FULL.small_layers,
     "deep": FULL.small_layers + growth.DEEP["deep"].more,
     "side": math.isqrt(growth.MANY - 1) + 1,  # of a sheet, in tiles
@@ -58,13 +59,14 @@ WHAT = """## What is measured
   convolutions are faster, and has a quicker response norm: so it can take less time than that bare pass. Nearer to like
   for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone,
-  with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk; what still grows
-  are the sheets themselves (of k = {many} {side} by {side} tiles) and the batches of hits, until they are full. Their
-  size is bounded by the numbers in their largest signal, {numbers}, whatever the layers and k: so one layer more is
-  measured beside {few} layers, whose hits fill few batches, and beside {deep}. A part of the difference is what the C
-  library keeps between blocks of several sizes; it goes where `MALLOC_MMAP_THRESHOLD_` tells it to give them back. A
-  scan with a larger k is to be nearly free, as its goal says; a drawing has more hits to draw in the same measure, and
-  is to take longer in less than that.
+  with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk, and hits go on in
+  smaller groups as their signals grow, so that the largest signals that are there at once have {together} numbers,
+  whatever the layers and k. What still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of
+  that row is the base with as many of these as are written at once, each measured in a process of its own. Written one
+  after the other they took less memory and a third longer. A part of every difference is what the C library keeps
+  between blocks of several sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a
+  larger k is to be nearly free, as its goal says; a drawing has more hits to draw in the same measure, and is to take
+  longer in less than that.
 - **Reading.** One unit's hits, from an atlas that was opened anew for it, one time after the other; the files are in
   the system's own cache, and the process has read atlases before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
@@ -110,7 +112,8 @@ In use, for the galleries:
   batches of hits of one region have windows of one, smaller size. {pictures} pictures' hits go together, to fill them.
 - Masks only at values where signals can leave their maps. The way down of a layer (which steps, which windows, their
   batch) worked out once for all batches.
-- Hits at once by the size of their largest signal, in powers of two, since kernels are set up anew for other lengths.
+- Hits at once by the size of their signals, in smaller and smaller groups as these grow, in powers of two, since
+  kernels are set up anew for other lengths.
 
 In use, for the pass: the same response norm; batches of {batch}; maxima and their places in one way through maps whose
 channels lie last, of others the maxima alone, and places only for those that enter the strongest; a thread that decodes

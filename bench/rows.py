@@ -28,7 +28,7 @@ class Settings:
     hits: int = 4
     deep_hits: int = 2
     layers: int | None = None
-    sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
+    sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     batches: int = 1
     some: int = 64
     checked: int = 4

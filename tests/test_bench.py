@@ -17,11 +17,11 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("the benchmark is part of the checkout", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from bench import explorer, floors, gallery, hits, ours, passes, run, tried  # noqa: E402
+from bench import explorer, floors, gallery, growth, hits, ours, passes, run, tried  # noqa: E402
 from bench import page as pages  # noqa: E402
 from bench import pictures as photos  # noqa: E402
 from bench.pictures import Pictures, smooth_noise  # noqa: E402
-from bench.rows import Row, missing  # noqa: E402
+from bench.rows import FULL, Row, missing  # noqa: E402
 from bench.timing import interleaved, ratios  # noqa: E402
 
 from pixelward.core.layers import find_layers  # noqa: E402
@@ -298,6 +298,23 @@ def test_a_page_says_what_the_results_say():
 )
 def test_a_goal_stands_by_each_shape_s_floor(ratio, reached, spread, told):
     assert pages.verdict(result(ratio=ratio, shape_share=reached, spread=spread).to_json()) == told
+
+
+@pytest.mark.parametrize(("reached", "told"), [(0.9, "stands, at 90% of its floor"), (0.7, "no"), (None, "no")])
+def test_a_goal_of_memory_stands_by_what_cannot_be_done_without(reached, told):
+    row = result(ratio=1.2, goal=1.05, lower=True, floor_share=reached, shape_share=reached, spread=None).to_json()
+    assert pages.verdict(row) == told
+    assert pages.at_floor(1.2, reached, lower=True) == {0.9: "1.08", 0.7: "0.84", None: "-"}[reached]
+
+
+def test_more_hits_a_unit_have_the_floor_of_their_sheets():
+    spent = {"scan": {"seconds": 1.0, "mebibytes": 100.0}, "draw": {"seconds": 1.0, "mebibytes": 300.0}}
+    more = {"scan": spent["scan"], "draw": {"seconds": 6.0, "mebibytes": 400.0}}
+    found = {"base": [spent], "k": [more]}
+    for what, floor in (("scan", None), ("draw", (300 + 60) / 400)):
+        rows = growth.rows_of(what, found, FULL, 1, sheets=60.0)
+        shares = {row.name: row.floor_share for row in rows}
+        assert shares == {f"growth-{what}-k-time": None, f"growth-{what}-k-memory": floor}
 
 
 # ---------------------------------------------------------------- the explorer's numbers

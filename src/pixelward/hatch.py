@@ -6,6 +6,8 @@ paper that shows through, on light and on dark. Maps are clear where they are ze
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -60,8 +62,9 @@ def hatched(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(lines(*image.size), image) if image.mode == "RGBA" else image
 
 
+@lru_cache(maxsize=16)  # tiles of a sheet have few sizes
 def lines(width: int, height: int) -> Image.Image:
-    """The hatch itself, RGBA."""
+    """The hatch itself, RGBA; not to be drawn on."""
     rows, columns = np.ogrid[:height, :width]
     alpha = np.where((rows + columns) % PERIOD < LINE, ALPHA[1], ALPHA[0]).astype(np.uint8)
     grey = np.full_like(alpha, COLOUR)

@@ -39,7 +39,7 @@ from pixelward.pictures import fit as fit_tile
 from pixelward.waiting import Waiting
 
 WRITERS = 2  # threads that encode and write pictures
-WAITING = 4_000_000  # bytes of pictures that may wait for them
+WAITING = 16_000_000  # bytes of pictures that may wait for them
 
 
 class ChosenHit(NamedTuple):
