@@ -170,8 +170,17 @@ class _Measured:
             shape_share=floor.own_seconds(len(self.holding), self.counts) / statistics.median(mine.totals),
             spread=spread,
             layers=self._layers(mine, theirs, floor),
-            notes=[self.agreement, str(floor)],
+            notes=[self.agreement, str(floor), *self._in_every_picture(mine, totals)],
         )
+
+    def _in_every_picture(self, mine: _Ours, theirs: Sequence[float]) -> list[str]:
+        """What the ratio would be with the ways up of all pictures, where some hold no hit."""
+        idle = len(self.gallery.pictures) - len(self.holding)
+        if not idle:
+            return []
+        more = mine.up * idle
+        ratio, _ = ratios(theirs, [total + more for total in mine.totals])
+        return [f"Were there hits in every picture, {more:.1f} s more of ways up would make it {ratio:.1f} times."]
 
     def _batched_rows(
         self, title: str, mine: _Ours, theirs: Sequence[Mapping[int, float]], floor: floors.Floor
@@ -202,6 +211,7 @@ class _Measured:
                     floor_share=floor.seconds(share, some) / statistics.median(our),
                     shape_share=floor.own_seconds(share, some) / statistics.median(our),
                     spread=spread,
+                    notes=[] if part else self._in_every_picture(mine, their),
                 )
             )
         return rows

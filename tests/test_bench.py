@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -305,6 +306,15 @@ def test_a_goal_of_memory_stands_by_what_cannot_be_done_without(reached, told):
     row = result(ratio=1.2, goal=1.05, lower=True, floor_share=reached, shape_share=reached, spread=None).to_json()
     assert pages.verdict(row) == told
     assert pages.at_floor(1.2, reached, lower=True) == {0.9: "1.08", 0.7: "0.84", None: "-"}[reached]
+
+
+def test_pictures_without_a_hit_are_said_to_be_left_out():
+    measured = SimpleNamespace(gallery=SimpleNamespace(pictures=range(10)), holding=range(7))
+    mine = SimpleNamespace(up=0.5, totals=[10.0])
+    (told,) = gallery._Measured._in_every_picture(measured, mine, [100.0])
+    assert told == "Were there hits in every picture, 1.5 s more of ways up would make it 8.7 times."
+    measured.holding = range(10)
+    assert gallery._Measured._in_every_picture(measured, mine, [100.0]) == []
 
 
 def test_more_hits_a_unit_have_the_floor_of_their_sheets():

@@ -210,21 +210,40 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 net = nn.Sequential(nn.Conv2d(3, 48, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(48, 8, 3), nn.ReLU()).eval()
 net.preprocess = dict(channels="RGB", range=1.0, mean=[0.5] * 3, std=[0.5] * 3, resize=192, size=192)
-bound = peak() + int(sys.argv[3])
-pw.scan(net, sys.argv[1], sys.argv[2], memory=1024 * bound if int(sys.argv[3]) else None)
+what, source, folder, allowed = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+atlas = pw.Atlas.open(folder) if folder.exists() else None
+bound = peak() + allowed
+memory = 1024 * bound if allowed else None
+pw.draw(atlas, net, memory=memory) if what == "draw" else pw.scan(net, source, folder, k=40, memory=memory)
 print(json.dumps([bound, peak()]))
 """
+
+
+def bounded(what: str, source: Path, atlas: Path, allowed: int) -> list[int]:
+    """KiB that a process may take and takes at most; 0 allowed: without a bound."""
+    command = [sys.executable, "-c", BOUND, what, str(source), str(atlas), str(allowed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=GIVEN_BACK)
+    found: list[int] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the operating system tells no peak there")
 def test_a_scan_stays_below_its_bound_as_the_operating_system_tells_it(tmp_path):
     """What torch and the measure itself take is in the bound; what the C library would keep is given back here."""
-    source, more, found = pictures(tmp_path / "32.zip", 32, side=192), 200 * 1024, {}
-    for allowed in (0, more):
-        command = [sys.executable, "-c", BOUND, str(source), str(tmp_path / f"atlas-{allowed}"), str(allowed)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=GIVEN_BACK)
-        found[allowed] = json.loads(done.stdout.splitlines()[-1])
-    (before, free), (bound, peak) = found[0], found[more]
+    source, more = pictures(tmp_path / "32.zip", 32, side=192), 200 * 1024
+    before, free = bounded("scan", source, tmp_path / "free", 0)
+    bound, peak = bounded("scan", source, tmp_path / "bound", more)
+    assert free > before + more  # so that there is something to hold back
+    assert peak < bound, f"{peak} KiB, of {bound}; without a bound {free}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the operating system tells no peak there")
+def test_a_drawing_stays_below_its_bound_as_the_operating_system_tells_it(tmp_path):
+    source, more = pictures(tmp_path / "64.zip", 64, side=192), 110 * 1024
+    for name in ("free", "bound"):
+        bounded("scan", source, tmp_path / name, 0)
+    before, free = bounded("draw", source, tmp_path / "free", 0)
+    bound, peak = bounded("draw", source, tmp_path / "bound", more)
     assert free > before + more  # so that there is something to hold back
     assert peak < bound, f"{peak} KiB, of {bound}; without a bound {free}"
 

@@ -1,6 +1,6 @@
 """The transpose of a convolution, in the form that takes the least time.
 
-On a processor signals lie with their channels last: there kernels read them as they lie, at up to twice the speed.
+On a processor signals lie with their channels last: there kernels read them as they lie, the faster.
 What a form makes of the weights is kept with the step, whose weights do not change.
 """
 
