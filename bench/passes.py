@@ -23,11 +23,13 @@ from bench.hits import default_layers
 from bench.pictures import Pictures
 from bench.rows import Row, Settings, missing
 from bench.timing import interleaved, ratios, seconds
+from pixelward.batch import quickest_batch
 from pixelward.core.layers import observe
 from pixelward.core.rules import DECONVNET
 from pixelward.core.trace import trace
 from pixelward.data.images import Preprocess
-from pixelward.scan import ahead, quickest_batch, scan
+from pixelward.incoming import ahead
+from pixelward.scan import scan
 
 BATCH = 32
 AHEAD = 2 * BATCH  # pictures that may wait

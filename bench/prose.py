@@ -6,10 +6,10 @@ import math
 
 from bench import growth, passes
 from bench.rows import FULL
+from pixelward.batch import BATCHES
 from pixelward.core import groups
 from pixelward.core.memory import BLOCK
 from pixelward.core.projector import PICTURES
-from pixelward.scan import BATCHES
 
 STANDS = 0.8  # of a floor, above which a goal stands as met
 FACTS = {

@@ -15,7 +15,8 @@ from pixelward.atlas import Atlas
 from pixelward.core import memory
 from pixelward.data.sources import Source
 from pixelward.errors import PixelwardError
-from pixelward.scan import fingerprint, scan
+from pixelward.fingerprint import fingerprint
+from pixelward.scan import scan
 
 
 def interrupted(monkeypatch, after: int) -> None:

@@ -13,7 +13,9 @@ from PIL import Image
 from exact_scans import LAYERS, SIDE, files, hits, maps_of, network, pictures, scanning, shards_cut_short  # noqa: F401
 from pixelward.core.fields import Box
 from pixelward.data.tiles import cut, tile_boxes
-from pixelward.scan import ahead, fingerprint, scan
+from pixelward.fingerprint import fingerprint
+from pixelward.incoming import ahead
+from pixelward.scan import scan
 from test_strongest import slow_apart, sorted_hits
 
 

@@ -81,7 +81,7 @@ def test_a_scan_waits_once_a_shard_for_what_it_saves(tmp_path, monkeypatch, door
         tiles=None,
         tell=lambda *each: told.append(each),
     )
-    files = scanning._files(open_sources(pictures(tmp_path / "photos", FILES)))
+    files = scanning.files_of(open_sources(pictures(tmp_path / "photos", FILES)))
     with refused():
         run.over(files, Preprocess.from_dict(net.preprocess))
     assert told[-1][0] == run.strongest[0].seen == FILES

@@ -33,8 +33,10 @@ from pixelward.core.recorder import Recorder
 from pixelward.core.rules import RuleSet, resolve
 from pixelward.core.trace import trace
 from pixelward.errors import PixelwardError
+from pixelward.fingerprint import recognised
 from pixelward.folder import drawings_folder, kernel_file, thumb_file, write_file
 from pixelward.gallery import Gallery, Loaded, refuse_other_value
+from pixelward.incoming import ahead
 from pixelward.pictures import (
     CELL,
     cell_size,
@@ -44,7 +46,6 @@ from pixelward.pictures import (
     signal_to_picture,
     view_box,
 )
-from pixelward.scan import ahead, recognised
 from pixelward.unit_sheets import WAITING, ChosenHit, Sheets, Writer
 from pixelward.waiting import Waiting
 from pixelward.words import without

@@ -20,12 +20,12 @@ from pixelward.core.fields import Box
 from pixelward.details import Details, Likened, Stage, read_details, write_details
 from pixelward.errors import PixelwardError
 from pixelward.explain import closer, way_back
+from pixelward.fingerprint import recognised
 from pixelward.folder import Damaged, details_file
 from pixelward.gallery import Gallery, refuse_other_value
 from pixelward.hatch import cleared, ruled
 from pixelward.pictures import Tile, crop, fit, inks, pack, projection_webp, signal_to_picture
 from pixelward.projection import Projection, project
-from pixelward.scan import recognised
 from pixelward.strips import Step
 
 Report = Callable[[int, int, float], None]

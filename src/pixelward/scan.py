@@ -6,17 +6,13 @@ shard, and short ones are padded, so what is computed does not depend on where a
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
-from itertools import count, groupby, islice
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,27 +22,28 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pixelward.atlas import Atlas, LayerRecord, PictureRow
+from pixelward.batch import fitting_batch, quickest_batch
 from pixelward.core.devices import moved
 from pixelward.core.layers import Layer, find_layers, observe, shows_the_same
 from pixelward.core.layers import layers as default_layers
 from pixelward.core.layout import laid_out
-from pixelward.core.memory import at_once, left_of, refuse_no_bound, taken, taken_by
+from pixelward.core.memory import refuse_no_bound, taken_by
 from pixelward.core.passage import unwrapped
 from pixelward.core.precision import like_of
 from pixelward.core.strongest import OVERLAP, Apart, NotFiniteError, Strongest, histogram_edges
-from pixelward.data.images import Preprocess, decode, fit, to_tensor
-from pixelward.data.sources import Picture, Source, open_sources
-from pixelward.data.tiles import cut_all, tile_boxes
+from pixelward.data.images import Preprocess
+from pixelward.data.sources import open_sources
+from pixelward.data.tiles import tile_boxes
 from pixelward.draft import Draft
 from pixelward.errors import PixelwardError
+from pixelward.fingerprint import fingerprint
 from pixelward.folder import VERSION
+from pixelward.incoming import AHEAD, File, Prepared, ahead, files_of, listing_of, photographs, prepared
 from pixelward.nets.load import preprocess_of
 from pixelward.words import counted, without
 
 Report = Callable[[int, int, float], None]
-File = tuple[Source, Picture]
 
-BATCH, BATCHES = 32, {"cpu": 16}  # pictures at once where nobody asks for a number: also by kind of device
 RULES = "deconvnet"  # the rule set whose reach the layers state
 SHARD = 128  # files a shard: so many may have to be read again after an interruption
 SHARD_OF_PHOTOGRAPHS = 1  # the same where each is cut into tiles, of which there may be hundreds
@@ -61,18 +58,6 @@ _TRAINING: dict[type[nn.Module], Callable[[Any], bool]] = {
 # In the saved state, so that a scan that goes on rounds as it began: pictures at once, the bound on memory under which
 # these were chosen (0: none), and whether they lie with their channels last.
 _BATCH, _BOUND, _TURNED = "batch", "bound", "turned"
-_AHEAD = 2  # batches that may be decoded before the network wants them
-
-T = TypeVar("T")
-
-
-class Prepared(NamedTuple):
-    """A picture or tile on its way to the network. pixels: (C, H, W), None if it is skipped; last: of its file."""
-
-    shard: int
-    row: PictureRow
-    pixels: Tensor | None
-    last: bool
 
 
 def scan(
@@ -110,7 +95,7 @@ def scan(
     if no picture could be used; what was finished before an error is kept. Paper: section 4, feature visualization,
     the choice of the activations.
     """
-    _refuse_small(k=k, batch=BATCH if batch is None else batch)
+    _refuse_small(k=k, batch=1 if batch is None else batch)
     refuse_no_bound(memory)
     _refuse_training(net)
     if tiles:
@@ -128,7 +113,7 @@ def scan(
     if layers is None:
         found = _projectable(found, note)
     records = _records(found)
-    listing, total = _listing(opened)
+    listing, total = listing_of(opened)
     draft = Draft.begin(
         Path(atlas),
         {
@@ -161,9 +146,9 @@ def scan(
         bound = memory or 0
         # Under the bound that it began with it is not chosen anew: what is in use differs a little from run to run.
         if memory is not None and int(state.get(_BOUND, 0)) != bound:
-            batch = _fitting(memory, net, found, (channels, *size), k, batch, surveyed)
+            batch = fitting_batch(memory, net, found, (channels, *size), k, batch, surveyed)
         run = _Run(net, found, draft, k=k, batch=batch, bound=bound, tiles=tiles, tell=_teller(report, total))
-        run.over(_files(opened), preprocess)
+        run.over(files_of(opened), preprocess)
         if not run.strongest[0].seen:
             raise _nothing_used(draft)
         draft.finish(records, histogram_edges().numpy())
@@ -175,63 +160,6 @@ def scan(
         if device is not None:
             net.to(home)
     return Atlas.open(atlas)
-
-
-def quickest_batch(net: nn.Module) -> int:
-    """How many pictures go through the network at once where nobody asks for a number."""
-    return BATCHES.get(like_of(net).device.type, BATCH)
-
-
-def _fitting(
-    memory: int, net: nn.Module, layers: Sequence[Layer], shape: tuple[int, ...], k: int, most: int, surveyed: int
-) -> int:
-    """How many pictures of `shape` = (C, H, W) go through the network at once under a bound on memory.
-
-    surveyed: bytes that looking for the layers took, which have to fit too.
-    """
-    like = like_of(net)
-    strongest = [Strongest(layer.channels, k, like.device) for layer in layers]
-    picture, ids = like.new_zeros(1, *shape), torch.zeros(1, dtype=torch.int64, device=like.device)
-
-    def visit(number: int, maps: Tensor) -> None:
-        with suppress(NotFiniteError):  # a network may divide by the norm of its picture, which this one has not
-            strongest[number].update(maps, ids)
-
-    def once() -> None:
-        observe(net, picture, layers, visit, quick=same)
-
-    turned = laid_out(picture)
-    same = shows_the_same(net, picture, turned, layers)  # what is set up at the first call is not of every picture
-    compared = taken(lambda: shows_the_same(net, picture, turned, layers), like.device)
-    picture = turned if same else picture
-    once()
-    waiting = (1 + _AHEAD) * picture.numel() * picture.element_size() if like.device.type == "cpu" else 0
-    one = taken(once, like.device) + waiting
-    left = left_of(memory, like.device, max(one, compared, surveyed), "a picture")
-    return most if most * one <= left else at_once(left, one, most)
-
-
-def fingerprint(net: nn.Module) -> str:
-    """The sha256 over names, types, shapes and bytes of all parameters and buffers, by name; in hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(unwrapped(net).state_dict().items()):
-        if isinstance(tensor, Tensor):  # a module may add other things to its state
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            # As it lies in memory: its bytes once more would be the largest thing that a scan has to hold.
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def recognised(atlas: Atlas, net: nn.Module) -> str:
-    """The fingerprint of the network that an atlas was scanned with. Raises PixelwardError for another network."""
-    found = fingerprint(net)
-    if found != atlas.network["sha256"]:
-        raise PixelwardError(
-            given=f"a network that is not the one of {atlas.path} ({atlas.network['model'] or 'unnamed'})",
-            allowed="the network that was scanned, with the same weights",
-            next_step="name that network, or scan with this one into a new folder",
-        )
-    return found
 
 
 class _Run:
@@ -271,8 +199,8 @@ class _Run:
         length = SHARD_OF_PHOTOGRAPHS if self._tiles else SHARD
         done = self._draft.files
         left = enumerate(islice(files, done, None), start=done)
-        prepared = _prepared(left, preprocess, self._tiles, length=length, id=self._draft.pictures)
-        with closing(ahead(prepared, _AHEAD * self._batch)) as items:
+        pictures = prepared(left, preprocess, self._tiles, length=length, id=self._draft.pictures)
+        with closing(ahead(pictures, AHEAD * self._batch)) as items:
             for _, shard in groupby(items, key=lambda item: item.shard):
                 rows: list[PictureRow] = []
                 waiting: list[Prepared] = []
@@ -304,7 +232,7 @@ class _Run:
 
         def visit(number: int, maps: Tensor) -> None:
             apart = self._apart[number]
-            for piece in _photographs(items) if apart else [slice(0, len(items))]:
+            for piece in photographs(items) if apart else [slice(0, len(items))]:
                 try:
                     if apart:
                         boxes = torch.tensor([item.row.tile for item in items[piece]], dtype=torch.float64)
@@ -338,73 +266,6 @@ class _Run:
             allowed="a network and preprocessing that give finite numbers",
             next_step="check the weights and the preprocessing; finished shards are kept for the same command",
         )
-
-
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """The same items, made in a thread of their own, up to `depth` before they are asked for."""
-    end = object()
-
-    def step() -> T | object:
-        return next(items, end)
-
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        waiting = deque(thread.submit(step) for _ in range(depth))
-        try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(thread.submit(step))
-                yield cast(T, item)
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _prepared(
-    files: Iterable[tuple[int, File]], preprocess: Preprocess, tiles: tuple[int, int] | None, *, length: int, id: int
-) -> Iterator[Prepared]:
-    """The pictures or tiles of numbered files, numbered from `id`. length: files a shard."""
-    ids = count(id)
-    for number, (source, picture) in files:
-        for row, pixels, last in _read(source, picture, preprocess, tiles):
-            yield Prepared(number // length, row._replace(id=next(ids)), pixels, last)
-
-
-def _read(
-    source: Source, picture: Picture, preprocess: Preprocess, tiles: tuple[int, int] | None
-) -> Iterator[tuple[PictureRow, Tensor | None, bool]]:
-    """A file as its one picture, or as its tiles, or skipped: row without an id, pixels, and whether it is the last."""
-    row = PictureRow(-1, source.name, picture.name, label=picture.label)
-    try:
-        data = source.read(picture.name)
-        row = row._replace(sha256=hashlib.sha256(data).hexdigest())
-        image = decode(data, picture.name, None if tiles else preprocess)
-        row = row._replace(width=image.width, height=image.height)
-        pixels = None if tiles else to_tensor(fit(image, preprocess, picture.name), preprocess)
-    except PixelwardError as error:
-        yield row._replace(state="skipped", reason=error.given), None, True
-        return
-    if not tiles:
-        yield row, pixels, True
-        return
-    size, stride = tiles
-    cuts = tile_boxes(image.width, image.height, size, stride)
-    if not cuts:
-        reason = f"picture {picture.name} of {image.width} x {image.height} pixels, smaller than a tile of {size}"
-        yield row._replace(state="skipped", reason=reason), None, True
-    for left, (tile, piece) in enumerate(cut_all(image, cuts, size), start=1 - len(cuts)):
-        yield row._replace(tile=tile.box, scale=tile.scale), to_tensor(piece, preprocess), left == 0
-
-
-def _files(sources: Iterable[Source]) -> Iterator[File]:
-    return ((source, picture) for source in sources for picture in source.pictures())
-
-
-def _listing(sources: Iterable[Source]) -> tuple[str, int]:
-    """A hash of all names and labels in order, which tells whether a scan is the same one; and how many there are."""
-    digest, number = hashlib.sha256(), 0
-    for source, picture in _files(sources):
-        number += 1
-        digest.update(json.dumps([source.name, picture.name, picture.label]).encode() + b"\n")
-    return digest.hexdigest(), number
 
 
 def _projectable(layers: Sequence[Layer], note: Callable[[str], None]) -> list[Layer]:
@@ -456,15 +317,6 @@ def _records(layers: Sequence[Layer]) -> list[LayerRecord]:
         )
         for number, layer in enumerate(layers)
     ]
-
-
-def _photographs(items: Sequence[Prepared]) -> Iterator[slice]:
-    """Runs of tiles of one photograph; the last one may go on in the next batch."""
-    start = 0
-    for stop, item in enumerate(items, start=1):
-        if item.last or stop == len(items):
-            yield slice(start, stop)
-            start = stop
 
 
 def _teller(report: Report | None, total: int) -> Callable[[int, int], None]:

@@ -14,7 +14,7 @@ from pixelward.core.layers import Layer, find_layers
 from pixelward.core.precision import like_of
 from pixelward.core.project import Below
 from pixelward.errors import PixelwardError
-from pixelward.scan import recognised
+from pixelward.fingerprint import recognised
 from pixelward.web.kept import KeptOf
 from pixelward.web.worker import Worker
 
