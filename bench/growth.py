@@ -78,11 +78,7 @@ def rows_of(
         every = [each[what][key] for each in found[name] if what in each]
         return statistics.median(every) if every else None
 
-    layers = ", ".join(LAYERS[: settings.small_layers])
-    samples = (
-        f"zfnet64, {settings.small} pictures of noise, {SIDE} pixels a side, layers {layers}, k = {K}, and the same "
-        f"with one change; {rounds} round{'s' * (rounds > 1)}, a process each, without its start."
-    )
+    parts = PARTS | DEEP
     words = {
         "layer": f"one more layer ({LAYERS[settings.small_layers]})",
         "k": f"k = {MANY}",
@@ -93,6 +89,11 @@ def rows_of(
     for name, text in words.items():
         if name not in found:
             continue
+        layers = ", ".join(LAYERS[: settings.small_layers + parts[BASES[name]].more])
+        samples = (
+            f"zfnet64, {settings.small} pictures of noise, {SIDE} pixels a side, layers {layers}, k = {K}, and the "
+            f"same with one change; {rounds} round{'s' * (rounds > 1)}, a process each, without its start."
+        )
         for key, unit in (("seconds", "times as long"), ("mebibytes", "times the memory")):
             ours, base = median(name, key), median(BASES[name], key)
             if ours is None or base is None:

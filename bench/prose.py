@@ -19,7 +19,7 @@ FACTS = {
     "pictures": PICTURES,
     "block": f"{BLOCK >> 20} MiB",
     "many": growth.MANY,
-    "together": f"{groups.NUMBERS:,}",
+    "together": f"{groups.TOGETHER:,}",
     "few": FULL.small_layers,
     "deep": FULL.small_layers + growth.DEEP["deep"].more,
     "side": math.isqrt(growth.MANY - 1) + 1,  # of a sheet, in tiles
@@ -60,13 +60,13 @@ WHAT = """## What is measured
   for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone,
   with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk, and hits go on in
-  smaller groups as their signals grow, so that the largest signals that are there at once have {together} numbers,
-  whatever the layers and k. What still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of
-  that row is the base with as many of these as are written at once, each measured in a process of its own. Written one
-  after the other they took less memory and a third longer. A part of every difference is what the C library keeps
-  between blocks of several sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a
-  larger k is to be nearly free, as its goal says; a drawing has more hits to draw in the same measure, and is to take
-  longer in less than that.
+  smaller groups as their signals grow: on a processor those of several that cross a step together have at most
+  {together} numbers in the largest, and what waits where they part, or has arrived at the pixels, comes on top. What
+  still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of that row is the base with as
+  many of these as are written at once, each measured in a process of its own. Written one after the other they took
+  less memory and a third longer. A part of every difference is what the C library keeps between blocks of several
+  sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a larger k is to be nearly free,
+  as its goal says; a drawing has more hits to draw in the same measure, and is to take longer in less than that.
 - **Reading.** One unit's hits, from an atlas that was opened anew for it, one time after the other; the files are in
   the system's own cache, and the process has read atlases before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last

@@ -58,6 +58,21 @@ def check_windows(net, picture, unpool):
             assert difference(on_the_picture(window, box, picture), unit.signal) < EXACT
 
 
+def check_mixed(net, picture):
+    """Units in two pictures, in no order: each goes down in its own."""
+    pictures, chosen = torch.cat([picture, 2 - picture]), places(net, picture)
+    traced = trace(net, pictures, ["last"])
+    target = traced.targets["last"]
+    if calls_nodes(path(traced.plan, target.value, resolve("deconvnet", "sum"))):
+        return
+    channels, picked = torch.arange(len(chosen)) % 3, torch.arange(len(chosen)) * 5 // 3 % 2
+    positions = torch.tensor(chosen, dtype=torch.int64).reshape(len(chosen), -1)
+    windows, boxes = project_hits(traced.plan, target, channels, positions, picked)
+    for window, box, place, channel, of in zip(windows, boxes, chosen, channels.tolist(), picked.tolist(), strict=True):
+        (whole,) = project_units(net, pictures[of : of + 1], "last", [Unit(0, channel, place)])
+        assert difference(on_the_picture(window, box, picture), whole.signal) < EXACT
+
+
 def check_gradient(net, picture):
     chosen = places(net, picture)
     for unit in project_units(net, picture, "last", [Unit(0, 1, place) for place in chosen], rules="gradient"):
@@ -77,9 +92,10 @@ def test_windows_equal_whole_pictures(name):
 @pytest.mark.parametrize("numbers", [1, 40, 600])
 def test_hits_that_go_on_in_smaller_groups_give_the_same(name, numbers, monkeypatch):
     """Which part of them goes on together is up to the size of their signals."""
-    monkeypatch.setattr(groups, "NUMBERS", numbers)
+    monkeypatch.setattr(groups, "TOGETHER", numbers)
     graph = GRAPHS[name]
     check_windows(signed(graph.build(), 1), picture_of(graph.size, seed=2), "sum")
+    check_mixed(signed(graph.build(), 1), picture_of(graph.size, seed=2))
 
 
 @every_graph
@@ -98,7 +114,7 @@ def test_windows_equal_whole_pictures_in_random_networks(graph, seed):
 @given(random_graphs(), st.integers(0, 9), st.integers(1, 600))
 def test_hits_go_on_in_smaller_groups_in_random_networks(graph, seed, numbers):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "NUMBERS", numbers)
+        patch.setattr(groups, "TOGETHER", numbers)
         check_windows(signed(graph.build(), seed), picture_of(graph.size, seed=seed), "sum")
 
 

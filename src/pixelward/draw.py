@@ -295,6 +295,7 @@ def _draw_batch(
 def _hand_over(
     sent: Sent, batch: Sequence[Loaded], chosen: Sequence[tuple[int, ChosenHit]], sheets: Sheets, dtype: torch.dtype
 ) -> None:
+    """Give hits their signals. Raises PixelwardError where the network gives another value than it was scanned with."""
     rows = zip(sent.rows.tolist(), sent.signals, sent.boxes, sent.values.tolist(), strict=True)
     for row, signal, box, value in rows:
         number, hit = chosen[row]

@@ -18,7 +18,7 @@ def fingerprint(net: nn.Module) -> str:
     for name, tensor in sorted(unwrapped(net).state_dict().items()):
         if isinstance(tensor, Tensor):  # a module may add other things to its state
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            # As it lies in memory: its bytes once more would be the largest thing that a scan has to hold.
+            # Without a copy where it lies in order on the CPU: it may be the largest thing that a scan has to hold.
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

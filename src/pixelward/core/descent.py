@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from pixelward.core.devices import moved
 from pixelward.core.fields import Box, Extent
-from pixelward.core.groups import Groups, along, shape
+from pixelward.core.groups import Groups, along, sent_to, shape
 from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
 from pixelward.core.plan import Plan
 from pixelward.core.project import follow
@@ -49,7 +49,9 @@ class Descent:
 
     def largest(self, plan: Plan, region: int | None) -> int:
         """How many numbers the largest tensor holds that one hit of a region, or of any, becomes on its way down."""
-        return _largest(plan, self._target.value, [at for at, _, _ in self._way], self._windows_of(plan, region))
+        below = {number for crossing in self._along(plan) for number in sent_to(crossing)}
+        boxes = self._windows_of(plan, region)
+        return max(math.prod(shape(plan, number, boxes)) for number in {self._target.value, *below})
 
     def project(
         self,
@@ -77,12 +79,15 @@ class Descent:
         if seeds is None:
             seeds = activations[(pictures, *place)]
         seeds = moved(seeds, self.device, activations.dtype)
-        crossed = [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
+        crossed = self._along(plan)
         with torch.no_grad():
             if boxes is not None:
                 down = self._in_windows(plan, crossed, boxes, channels, positions, pictures, seeds)
                 return down, [boxes[0].box((y, x), _size(plan)) for y, x in where]
             return self._in_pictures(plan, crossed, place, pictures, seeds)
+
+    def _along(self, plan: Plan) -> list[Crossing]:
+        return [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
 
     def _windows_of(self, plan: Plan, region: int | None) -> Mapping[int, Extent] | None:
         """The windows of the hits of a region, None for all together; None where these go down on whole pictures."""
@@ -130,9 +135,8 @@ class Descent:
             down = Groups(plan, None, own).down(crossed, value, signal)
         else:  # hits cannot go down side by side
             rows = [slice(row, row + 1) for row in range(len(seeds))]
-            plans = [own(crossed, row) for row in rows]
-            ways = zip(rows, plans, strict=True)
-            down = torch.cat([follow(one, along(crossed, one), value, signal[row]) for row, one in ways])
+            ways = ((own(crossed, row), signal[row]) for row in rows)
+            down = torch.cat([follow(one, along(crossed, one), value, some) for one, some in ways])
         return down, [Box(0, 0, *_size(plan))] * len(seeds)
 
 
@@ -161,9 +165,3 @@ def _size(plan: Plan) -> tuple[int, int]:
     """(height, width) of the plan's pictures."""
     height, width = plan.values[0].shape[2:]
     return height, width
-
-
-def _largest(plan: Plan, value: int, steps: Iterable[int], boxes: Mapping[int, Extent] | None) -> int:
-    """How many numbers the largest tensor holds that one hit becomes on its way down, in its window or whole."""
-    below = (number for at in steps for number in plan.steps[at].inputs if number is not None)
-    return max(math.prod(shape(plan, number, boxes)) for number in {value, *below})

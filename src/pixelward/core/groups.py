@@ -1,13 +1,14 @@
 """Hits that go down side by side: all together where their signals are small, in smaller groups as these grow.
 
 A signal grows on its way: one number at the unit, a map at the pixels. Many small ones make use of the processor, and
-few large ones stay in its caches; and what is held at once has a bound, whatever the layer.
+few large ones stay in its caches and take less memory. So hits cross a step together as long as their largest signal
+below it has a bound; what waits where they part, and what has arrived at the pixels, comes on top.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -18,8 +19,9 @@ from pixelward.core.memory import at_once
 from pixelward.core.path import Crossing
 from pixelward.core.plan import Plan
 from pixelward.core.project import follow_part
+from pixelward.errors import PixelwardError
 
-NUMBERS = 800_000  # in the largest signals that go on together: fewer are slower, more are no faster
+TOGETHER = 800_000  # numbers in the largest signal of hits that cross a step together: fewer are slower, more no faster
 
 Boxes = Mapping[int, Extent]
 Own = Callable[[Sequence[Crossing], slice], Plan]
@@ -44,9 +46,11 @@ class Groups:
     def _down(
         self, path: Sequence[Crossing], sizes: Sequence[int], signals: dict[int, Tensor], hits: slice, like: Tensor
     ) -> Tensor:
-        """signals: by the value where they are. sizes: of each crossing, what one hit's largest signal below it has."""
+        """signals: by the value where they are. sizes: of each crossing, what one hit's largest signal below it has.
+        like: of the signals' device.
+        """
         number = hits.stop - hits.start
-        grown = (at for at, size in enumerate(sizes) if number > 1 and number * size > NUMBERS)
+        grown = (at for at, size in enumerate(sizes) if number > 1 and number * size > TOGETHER)
         stop = next(grown, len(path))
         if stop:
             own = self.own(path[:stop], hits)
@@ -55,22 +59,39 @@ class Groups:
             return signals[0]
         pixels = like.new_zeros((number, *shape(self.plan, 0, self.boxes)), dtype=self.plan.values[0].dtype)
         if stop < len(path):
-            most = at_once(NUMBERS, sizes[stop], number)
+            most = at_once(TOGETHER, sizes[stop], number)  # fewer than `number`, which do not fit
             for first in range(0, number, most):
                 some, there = _part(slice(0, number), first, most), _part(hits, first, most)
-                parts = {at: signal[some] for at, signal in signals.items()}
-                pixels[some] = self._down(path[stop:], sizes[stop:], parts, there, like)
+                parts = {at: signal[some] for at, signal in signals.items()}  # each is taken from there on its way
+                down = self._down(path[stop:], sizes[stop:], parts, there, like)
+                _refuse_lost(down, there)
+                pixels[some] = down
         return pixels
 
     def _below(self, crossing: Crossing) -> int:
         """How many numbers one hit's largest signal has below a crossing."""
-        below = (number for number in crossing.step.inputs if number is not None)
-        return max((math.prod(shape(self.plan, number, self.boxes)) for number in below), default=0)
+        return max((math.prod(shape(self.plan, number, self.boxes)) for number in sent_to(crossing)), default=0)
+
+
+def _refuse_lost(down: Tensor, hits: slice) -> None:
+    """One signal would be taken for those of all."""
+    if len(down) != hits.stop - hits.start:
+        raise PixelwardError(
+            given=f"a rule that gave {len(down)} signals for {hits.stop - hits.start} hits",
+            allowed="one for each of them, along the first axis",
+            next_step="look for a rule that sums or averages along it",
+        )
 
 
 def _part(hits: slice, first: int, most: int) -> slice:
     start = hits.start + first
     return slice(start, min(start + most, hits.stop))
+
+
+def sent_to(crossing: Crossing) -> Iterator[int]:
+    """The values that a crossing sends a signal to; what is kept fixed gets none, and has no window."""
+    inputs = zip(crossing.step.inputs, crossing.sent, strict=True)
+    return (number for number, sent in inputs if number is not None and sent is not None)
 
 
 def shape(plan: Plan, number: int, boxes: Boxes | None) -> tuple[int, ...]:

@@ -43,8 +43,8 @@ def follow(plan: Plan, crossed: Sequence[Crossing], value: int, signal: Tensor, 
 def follow_part(
     plan: Plan, crossed: Sequence[Crossing], signals: dict[int, Tensor], visit: Visitor | None = None
 ) -> None:
-    """Send signals, by the number of the value where they are, along a part of a path: they are taken from there, and
-    those that came out below are put there."""
+    """Send signals along a part of a path. signals: by the number of the value where they are; each is taken out there
+    when it goes on, and what came out below is put in."""
     with full_precision():
         summed: set[int] = set()  # whose signals are sums made here, so that nobody else holds them
         for crossing in crossed:

@@ -27,7 +27,7 @@ from pixelward.core.trace import Target, trace
 PICTURES = 64  # whose hits go down together, at most: the more they are, the more batches are full
 FEW = 16  # likewise, however large they are
 PIXELS = 10_000_000  # numbers in the pictures of more than a few
-NUMBERS = 5_000_000  # in their largest signals, for hits of one batch: in larger ones fewer share a region's windows
+NUMBERS = 5_000_000  # in the largest signals of a batch: larger batches are seldom filled by the hits of one region
 MOST = 64  # hits of one batch
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixelward.core import rules
 from pixelward.core.addresses import Address
-from pixelward.core.devices import Readings
+from pixelward.core.devices import Readings, is_near
 from pixelward.core.edges import Edge
 from pixelward.core.graph import read
 from pixelward.core.layout import is_close, laid_out
@@ -37,7 +37,7 @@ _LINEAR = frozenset(
 # Kinds whose factors are a network's own numbers, the same for every picture.
 _CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE, rules.AVERAGE_POOL, rules.RECTIFIER, rules.ACTIVATION})
 
-PICTURES = 16  # that run up at once, at most: more are no faster
+UP_AT_ONCE = 16  # pictures, at most, on a processor: more are no faster
 TIES = 1e-2  # the share of places that two ways of one pass may choose in another way, being equal within rounding
 
 
@@ -76,7 +76,8 @@ class Recorder:
             raise LookupError("what these layers need of a picture cannot be recorded apart")
         if not self._places:
             return self._plan
-        at_once = in_a_block(self._bytes, min(PICTURES, len(pictures)), pictures.device)
+        at_once = in_a_block(self._bytes, len(pictures), pictures.device)
+        at_once = min(at_once, UP_AT_ONCE) if is_near(pictures.device) else at_once
         laid = laid_out(pictures) if self._may_hurry else pictures
         return self._joined([self._recorded(some, quick=self._may_hurry) for some in torch.split(laid, at_once)])
 

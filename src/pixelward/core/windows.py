@@ -42,8 +42,8 @@ def of_pictures(plan: Plan, path: Sequence[Crossing], pictures: Tensor) -> Plan:
 def cut(plan: Plan, path: Sequence[Crossing], boxes: Mapping[int, Extent], pictures: Tensor, positions: Tensor) -> Plan:
     """The plan along `path` for n hits: picture of the batch, (n,) int64, and position (y, x), (n, 2) int64.
 
-    boxes: the even extents of all values along the path. Signals of the result have the hits in front. The window of
-    value 0 is the reach of the hit, outside the picture too.
+    boxes: the even extents of all values along the path, and of others. Signals of the result have the hits in front.
+    The window of value 0 is the reach of the hit, outside the picture too.
     """
     met = {number for crossing in path for number in (*crossing.step.inputs, *crossing.step.outputs)}
     boxes = {number: extent for number, extent in boxes.items() if number in met}
