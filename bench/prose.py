@@ -19,6 +19,7 @@ FACTS = {
     "pictures": PICTURES,
     "block": f"{BLOCK >> 20} MiB",
     "many": growth.MANY,
+    "fewest": groups.FEWEST,
     "together": f"{groups.TOGETHER:,}",
     "few": FULL.small_layers,
     "deep": FULL.small_layers + growth.DEEP["deep"].more,
@@ -60,9 +61,9 @@ WHAT = """## What is measured
   for like is the bare pass with network and batches in `channels_last`, {alike}.
 - **Growth.** The time and the peak memory of a process with one thing changed, as Linux tells it of that process alone,
   with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk, and hits go on in
-  smaller groups as their signals grow: on a processor those of several that cross a step together have at most
-  {together} numbers in the largest, and what waits where they part, or has arrived at the pixels, comes on top. What
-  still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of that row is the base with as
+  smaller groups as their signals grow: on a processor those of more than {fewest} that cross a step together have at
+  most {together} numbers in the largest, and what waits where they part, or has arrived at the pixels, comes on top.
+  What still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of that row is the base with as
   many of these as are written at once, each measured in a process of its own. Written one after the other they took
   less memory and a third longer. A part of every difference is what the C library keeps between blocks of several
   sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a larger k is to be nearly free,

@@ -18,6 +18,11 @@ WINDOWS = ("4", 14 * 14)  # of conv2: the reach is smaller than the picture
 WHOLE = ("8", 48 * 48)  # of the linear layer
 
 
+@pytest.fixture(autouse=True)
+def _down_to_one(monkeypatch):
+    monkeypatch.setattr(groups, "FEWEST", 1)
+
+
 def network():
     torch.manual_seed(0)
     return nn.Sequential(
@@ -47,6 +52,21 @@ def test_signals_at_once_have_a_bound(layer, pixels, monkeypatch):
         run()
         most[numbers] = taken(run, torch.device("cpu")) - pixels
     assert most[5_000] < most[10**9] / 4
+
+
+@pytest.mark.parametrize("layer", [WINDOWS[0], WHOLE[0]])
+def test_few_hits_go_on_together_however_large_they_are(layer, monkeypatch):
+    met, cross = [], project._cross
+
+    def seen(plan, crossing, signals, *others):
+        met.append(len(next(iter(signals.values()))))
+        cross(plan, crossing, signals, *others)
+
+    monkeypatch.setattr(groups, "FEWEST", 16)
+    monkeypatch.setattr(groups, "TOGETHER", 1)
+    monkeypatch.setattr(project, "_cross", seen)
+    descended(layer)()
+    assert set(met) == {16}
 
 
 @pytest.mark.parametrize("layer", [WINDOWS[0], WHOLE[0]])

@@ -93,6 +93,7 @@ def test_windows_equal_whole_pictures(name):
 def test_hits_that_go_on_in_smaller_groups_give_the_same(name, numbers, monkeypatch):
     """Which part of them goes on together is up to the size of their signals."""
     monkeypatch.setattr(groups, "TOGETHER", numbers)
+    monkeypatch.setattr(groups, "FEWEST", 1)
     graph = GRAPHS[name]
     check_windows(signed(graph.build(), 1), picture_of(graph.size, seed=2), "sum")
     check_mixed(signed(graph.build(), 1), picture_of(graph.size, seed=2))
@@ -115,6 +116,7 @@ def test_windows_equal_whole_pictures_in_random_networks(graph, seed):
 def test_hits_go_on_in_smaller_groups_in_random_networks(graph, seed, numbers):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "TOGETHER", numbers)
+        patch.setattr(groups, "FEWEST", 1)
         check_windows(signed(graph.build(), seed), picture_of(graph.size, seed=seed), "sum")
 
 

@@ -1,8 +1,8 @@
 """Hits that go down side by side: all together where their signals are small, in smaller groups as these grow.
 
 A signal grows on its way: one number at the unit, a map at the pixels. Many small ones make use of the processor, and
-few large ones stay in its caches and take less memory. So hits cross a step together as long as their largest signal
-below it has a bound; what waits where they part, and what has arrived at the pixels, comes on top.
+few large ones stay in its caches and take less memory. So hits cross a step together as long as they are few, or their
+largest signal below it has a bound; what waits where they part, and what has arrived at the pixels, comes on top.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pixelward.core.plan import Plan
 from pixelward.core.project import follow_part
 from pixelward.errors import PixelwardError
 
-TOGETHER = 800_000  # numbers in the largest signal of hits that cross a step together: fewer are slower, more no faster
+TOGETHER = 800_000  # numbers in the largest signal of hits that cross a step together
+FEWEST = 16  # hits that go on together, however large they are: with fewer a part of the processor waits
 
 Boxes = Mapping[int, Extent]
 Own = Callable[[Sequence[Crossing], slice], Plan]
@@ -50,7 +51,7 @@ class Groups:
         like: of the signals' device.
         """
         number = hits.stop - hits.start
-        grown = (at for at, size in enumerate(sizes) if number > 1 and number * size > TOGETHER)
+        grown = (at for at, size in enumerate(sizes) if number > FEWEST and number * size > TOGETHER)
         stop = next(grown, len(path))
         if stop:
             own = self.own(path[:stop], hits)
@@ -59,7 +60,7 @@ class Groups:
             return signals[0]
         pixels = like.new_zeros((number, *shape(self.plan, 0, self.boxes)), dtype=self.plan.values[0].dtype)
         if stop < len(path):
-            most = at_once(TOGETHER, sizes[stop], number)  # fewer than `number`, which do not fit
+            most = max(FEWEST, at_once(TOGETHER, sizes[stop], number))  # fewer than `number`, which do not fit
             for first in range(0, number, most):
                 some, there = _part(slice(0, number), first, most), _part(hits, first, most)
                 parts = {at: signal[some] for at, signal in signals.items()}  # each is taken from there on its way
