@@ -63,11 +63,12 @@ WHAT = """## What is measured
   with all that Python and its libraries hold. Tiles of a drawing wait for their sheets on the disk, and hits go on in
   smaller groups as their signals grow: on a processor those of more than {fewest} that cross a step together have at
   most {together} numbers in the largest, and what waits where they part, or has arrived at the pixels, comes on top.
-  What still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of that row is the base with as
-  many of these as are written at once, each measured in a process of its own. Written one after the other they took
-  less memory and a third longer. A part of every difference is what the C library keeps between blocks of several
-  sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a larger k is to be nearly free,
-  as its goal says; a drawing has more hits to draw in the same measure, and is to take longer in less than that.
+  What still grows with k are the sheets ({side} by {side} tiles of k = {many}): the floor of that row is the base
+  with as many of these as are written at once, each measured in a process of its own. Written one after the other
+  they took less memory and a third longer. A part of every difference is what the C library keeps between blocks of
+  several sizes. One layer more is measured beside {few} layers and beside {deep}. A scan with a larger k is to be
+  nearly free, as its goal says; a drawing has more hits to draw in the same measure, and is to take longer in less
+  than that.
 - **Reading.** One unit's hits, from an atlas that was opened anew for it, one time after the other; the files are in
   the system's own cache, and the process has read atlases before.
 - **Floor.** The multiply-adds of the convolutions that a gallery needs (the way up of every picture once, to its last
