@@ -1,7 +1,7 @@
 """Hits that go down side by side: all together where their signals are small, in smaller groups as these grow.
 
-A signal grows on its way: one number at the unit, a map at the pixels. Many small ones make use of the processor, and
-few large ones stay in its caches and take less memory. So hits cross a step together as long as they are few, or their
+A signal grows on its way: one number at the unit, a map at the pixels. Many small ones make use of the processor, of
+large ones few do, and take less memory. So hits cross a step together as long as they are few, or their
 largest signal below it has a bound; what waits where they part, and what has arrived at the pixels, comes on top.
 """
 

@@ -37,7 +37,7 @@ _LINEAR = frozenset(
 # Kinds whose factors are a network's own numbers, the same for every picture.
 _CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE, rules.AVERAGE_POOL, rules.RECTIFIER, rules.ACTIVATION})
 
-UP_AT_ONCE = 16  # pictures, at most, on a processor: more are no faster
+UP_AT_ONCE = 16  # pictures, at most, on a processor, as in a scan: all that autograd keeps of them lives at once
 TIES = 1e-2  # the share of places that two ways of one pass may choose in another way, being equal within rounding
 
 
