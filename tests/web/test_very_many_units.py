@@ -145,14 +145,16 @@ def test_an_address_that_names_a_unit_far_away_shows_it(opened: Any):
 def test_what_has_the_focus_is_not_under_the_bar(opened: Any):
     opened.evaluate("scrollTo(0, 30000)")
     opened.wait_for_function("document.querySelector('#controls').getBoundingClientRect().top === 0")
-    opened.evaluate(
+    opened.wait_for_function(
         """() => {
           const link = [...document.querySelectorAll("#units h2 a")].find((each) => {
             const box = each.getBoundingClientRect();
-            return box.top > 100;
+            return box.top > 100 && box.top < innerHeight;
           });
+          if (!link) return false;  // its list is still to come
           scrollBy(0, link.getBoundingClientRect().top - 15);
           link.dataset.under = "";
+          return true;
         }"""
     )
     bar, link = opened.locator("#controls"), opened.locator("[data-under]")
