@@ -1,25 +1,18 @@
 """A recorder's plan sends hits down as a whole trace of the same pictures does, and runs no more than it has to."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 import pixelward as pw
 from oracles import difference
 from pixelward.core import recorder as recorder_of
-from pixelward.core import rules
 from pixelward.core.descent import project_hits
-from pixelward.core.plan import Geometry, Step
 from pixelward.core.projector import Chosen, Projector
 from pixelward.core.recorder import Recorder
 from pixelward.core.rules import DECONVNET, GRADIENT, GUIDED
 from pixelward.core.trace import trace
-from pixelward.core.transposed import transposed
 
 PICTURES = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 SHARES = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64).view(4, 1, 1, 1)
@@ -114,49 +107,6 @@ def test_a_network_that_takes_another_way_for_other_pictures_is_refused():
     way[0] = 2
     with pytest.raises(pw.PixelwardError, match=r"the same way for every picture, at '/max_pool2d#1'"):
         recorder.plan(PICTURES)
-
-
-def pairs(least: int, most: int) -> st.SearchStrategy[tuple[int, int]]:
-    return st.tuples(st.integers(least, most), st.integers(least, most))
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    kernel=pairs(1, 6),
-    stride=st.one_of(st.just((1, 1)), pairs(1, 4)),
-    dilation=st.one_of(st.just((1, 1)), pairs(1, 3)),
-    groups=st.sampled_from([1, 1, 2, 3]),
-    channels=st.sampled_from([1, 3, 8, 9]),
-    size=st.one_of(pairs(1, 5), st.just((17, 19))),  # few places and many
-    margins=st.tuples(*[st.integers(-4, 2)] * 4),
-    last=st.booleans(),
-)
-def test_the_transpose_of_a_convolution_is_torchs(kernel, stride, dilation, groups, channels, size, margins, last):
-    """In whatever form it is computed, its margins added or cut."""
-    generator = torch.Generator().manual_seed(0)
-    signal = torch.randn(2, 5 * groups, *size, dtype=torch.float64, generator=generator)
-    weight = torch.randn(5 * groups, channels, *kernel, dtype=torch.float64, generator=generator)
-    whole = F.conv_transpose2d(signal, weight, stride=stride, dilation=dilation, groups=groups)
-    top, bottom, left, right = margins
-    assume(whole.shape[2] + top + bottom > 0 and whole.shape[3] + left + right > 0)
-    assume(-min(top, bottom) < whole.shape[2] and -min(left, right) < whole.shape[3])
-    step = Step(
-        rules.CONVOLUTION,
-        "conv2d",
-        "",
-        (0,),
-        (1,),
-        (None,),
-        (None,),
-        geometry=Geometry(kernel, stride, (0, 0), dilation),
-    )
-    step = replace(step, weight=weight, groups=groups, margins=margins)
-    lying = signal.contiguous(memory_format=torch.channels_last) if last else signal
-    for _ in range(2):  # the second time with the forms of the weight that were kept
-        got = transposed(lying, step)
-        expected = F.pad(whole, (left, right, top, bottom))
-        assert got.shape == expected.shape
-        assert difference(got, expected) < 1e-12
 
 
 @pytest.mark.parametrize(

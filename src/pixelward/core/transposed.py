@@ -6,17 +6,19 @@ What a form makes of the weights is kept with the step, whose weights do not cha
 
 from __future__ import annotations
 
-from itertools import product
+import itertools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelward.core import sparse
 from pixelward.core.layout import laid_out, nothing
 from pixelward.core.margins import stretched, with_margins
-from pixelward.core.plan import MAPS, Geometry, Margins, Step
+from pixelward.core.plan import MAPS, Geometry, Margins, Pair, Step
 
-# Measured on two processors, for kernels of 3 to 7 and 3 to 512 channels.
+# Measured for kernels of 3 to 11 and 3 to 512 channels.
 FEW_CHANNELS = 8  # with fewer below, libraries leave most of a transposed convolution's speed unused
 FEW_PLACES = 512  # with fewer above, in all signals, they spend their time on the weights
 NUMBERS = 8_000_000  # of a product at once: it has as many for each place as the kernel has weights
@@ -31,11 +33,13 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
         down = torch.matmul(signal.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
     if dense and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
-        at_once = max(1, NUMBERS // (weight[0].numel() * signal.shape[2] * signal.shape[3]))
-        few = torch.cat([_to_few_channels(some, step) for some in torch.split(signal, at_once)])
-        return with_margins(few, step.margins, MAPS)
-    if dense and signal.numel() <= FEW_PLACES * signal.shape[1]:
-        return with_margins(_from_few_places(signal, step), step.margins, MAPS)
+        return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
+    if dense and weight[0].numel() * signal[0, 0].numel() <= NUMBERS:
+        places = signal.permute(0, 2, 3, 1).flatten(0, 2)
+        if sparse.is_quicker(places):
+            return with_margins(_place_by_place(signal, step, sparse.product), step.margins, MAPS)
+        if len(places) <= FEW_PLACES:
+            return with_margins(_place_by_place(signal, step, torch.mm), step.margins, MAPS)
     cut, left = _cut(step)
     if geometry.stride == (1, 1):
         padding = tuple(d * (k - 1) - c for d, k, c in zip(geometry.dilation, geometry.kernel, cut, strict=True))
@@ -61,7 +65,7 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
     return laid_out(grouped.reshape(groups * below, out // groups, *weight.shape[2:]))
 
 
-def _cut(step: Step) -> tuple[tuple[int, int], Margins]:
+def _cut(step: Step) -> tuple[Pair, Margins]:
     """How much of the margins a kernel can leave out by itself, alike on both sides; and the margins that are left."""
     _, geometry = _of(step)
     top, bottom, left, right = step.margins
@@ -75,37 +79,53 @@ def _cut(step: Step) -> tuple[tuple[int, int], Margins]:
 
 
 def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
-    """One product of all places with all weights, and the maps that each place of the kernel gave put where they go.
+    """One convolution along the rows, and what each row of the kernel gave put where it goes, by the stride's phases.
 
-    These are added up by the phases of the stride, so that neighbours lie side by side, and put together at the end.
+    Rows of the kernel and phases are its channels, side by side: enough of them to make use of a processor, and so few
+    that adding them up takes little beside.
     """
     weight, geometry = _of(step)
-    (down, right), (height, width) = geometry.stride, geometry.kernel
-    number, channels, (rows, columns) = len(signal), weight.shape[1], signal.shape[2:]
-    given = torch.matmul(weight.flatten(1).t(), signal.permute(0, 2, 3, 1).reshape(number, rows * columns, -1).mT)
-    given = given.view(number, channels, height, width, rows, columns)
-    high, wide = rows + (height - 1) // down, columns + (width - 1) // right
-    phases = signal.new_zeros(number, channels, down, right, high, wide)
-    for y, x in product(range(height), range(width)):
-        top, left = y // down, x // right
-        phases[:, :, y % down, x % right, top : top + rows, left : left + columns] += given[:, :, y, x]
-    beside = phases.permute(0, 1, 4, 2, 5, 3).reshape(number, channels, high * down, wide * right)
-    size = geometry.footprint((rows, columns))
-    return beside[:, :, : size[0], : size[1]]
+    (down, right), channels = geometry.stride, weight.shape[1]
+    by_row = step.kept_form("by row", lambda: _by_row(weight, geometry.stride))
+    given = F.conv2d(signal, by_row, padding=(0, by_row.shape[3] - 1)).permute(0, 2, 3, 1)
+    number, rows, wide = given.shape[:3]
+    given = given.reshape(number, rows, wide, -1, down * right * channels)
+    high = rows + given.shape[3] - 1
+    phases = given.new_zeros(number, high, wide, down * right * channels)
+    for row in range(given.shape[3]):
+        phases[:, row : row + rows] += given[:, :, :, row]
+    beside = phases.view(number, high, wide, down, right, channels).permute(0, 5, 1, 3, 2, 4)
+    size = geometry.footprint((signal.shape[2], signal.shape[3]))
+    return beside.reshape(number, channels, high * down, wide * right)[:, :, : size[0], : size[1]]
 
 
-def _from_few_places(signal: Tensor, step: Step) -> Tensor:
+def _by_row(weight: Tensor, stride: Pair) -> Tensor:
+    """Of a weight (out, in, h, w), filled up with zeros to whole strides, that of an ordinary convolution along rows.
+
+    (h / down * down * right * in, out, 1, w / right): its channels are the rows of the kernel, for each the phases of
+    the stride, (down, right), for each the channels below.
+    """
+    (down, right), (out, below) = stride, weight.shape[:2]
+    whole = F.pad(weight, (0, -weight.shape[3] % right, 0, -weight.shape[2] % down))
+    rows, columns = whole.shape[2] // down, whole.shape[3] // right
+    apart = whole.view(out, below, rows, down, columns, right).permute(2, 3, 5, 1, 0, 4)
+    return laid_out(apart.reshape(-1, out, 1, columns).flip(3))
+
+
+def _place_by_place(signal: Tensor, step: Step, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """One product of all places with all weights, put where each place of the kernel goes, the channels last."""
     weight, geometry = _of(step)
     (down, right), (height, width) = geometry.stride, geometry.kernel
     number, out, rows, columns = signal.shape
     by_place = step.kept_form("by place", lambda: weight.permute(0, 2, 3, 1).reshape(out, -1))
-    given = torch.mm(signal.permute(0, 2, 3, 1).reshape(-1, out), by_place)
-    given = given.view(number, rows, columns, height, width, -1)
     below = nothing(signal, (number, weight.shape[1], *geometry.footprint((rows, columns))))
-    places = below.permute(0, 2, 3, 1)
-    for y, x in product(range(height), range(width)):
-        top, left = y * geometry.dilation[0], x * geometry.dilation[1]
-        bottom, end = top + (rows - 1) * down + 1, left + (columns - 1) * right + 1
-        places[:, top:bottom:down, left:end:right] += given[:, :, :, y, x]
+    at_once = max(1, NUMBERS // (by_place.shape[1] * rows * columns))
+    for some, sent in zip(torch.split(signal, at_once), torch.split(below, at_once), strict=True):
+        given = product(some.permute(0, 2, 3, 1).flatten(0, 2), by_place)
+        given = given.view(len(some), rows, columns, height, width, -1)
+        places = sent.permute(0, 2, 3, 1)
+        for y, x in itertools.product(range(height), range(width)):
+            top, left = y * geometry.dilation[0], x * geometry.dilation[1]
+            bottom, end = top + (rows - 1) * down + 1, left + (columns - 1) * right + 1
+            places[:, top:bottom:down, left:end:right] += given[:, :, :, y, x]
     return below
