@@ -7,6 +7,7 @@ What a form makes of the weights is kept with the step, whose weights do not cha
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,7 @@ from pixelward.core.plan import MAPS, Geometry, Margins, Pair, Step
 # Measured for kernels of 3 to 11 and 3 to 512 channels.
 FEW_CHANNELS = 8  # with fewer below, libraries leave most of a transposed convolution's speed unused
 FEW_PLACES = 512  # with fewer above, in all signals, they spend their time on the weights
+SIDE_BY_SIDE = 8  # channels that libraries make at once: of 9 of them take as long as of 16, or longer
 NUMBERS = 8_000_000  # of a product at once: it has as many for each place as the kernel has weights
 
 
@@ -89,11 +91,11 @@ def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
     by_row = step.kept_form("by row", lambda: _by_row(weight, geometry.stride))
     given = F.conv2d(signal, by_row, padding=(0, by_row.shape[3] - 1)).permute(0, 2, 3, 1)
     number, rows, wide = given.shape[:3]
-    given = given.reshape(number, rows, wide, -1, down * right * channels)
-    high = rows + given.shape[3] - 1
-    phases = given.new_zeros(number, high, wide, down * right * channels)
-    for row in range(given.shape[3]):
-        phases[:, row : row + rows] += given[:, :, :, row]
+    kernel, together = math.ceil(geometry.kernel[0] / down), down * right * channels
+    high = rows + kernel - 1
+    phases = given.new_zeros(number, high, wide, together)
+    for row in range(kernel):
+        phases[:, row : row + rows] += given[..., row * together : (row + 1) * together]
     beside = phases.view(number, high, wide, down, right, channels).permute(0, 5, 1, 3, 2, 4)
     size = geometry.footprint((signal.shape[2], signal.shape[3]))
     return beside.reshape(number, channels, high * down, wide * right)[:, :, : size[0], : size[1]]
@@ -103,13 +105,14 @@ def _by_row(weight: Tensor, stride: Pair) -> Tensor:
     """Of a weight (out, in, h, w), filled up with zeros to whole strides, that of an ordinary convolution along rows.
 
     (h / down * down * right * in, out, 1, w / right): its channels are the rows of the kernel, for each the phases of
-    the stride, (down, right), for each the channels below.
+    the stride, (down, right), for each the channels below; and some of zeros, which make a number that goes well.
     """
     (down, right), (out, below) = stride, weight.shape[:2]
     whole = F.pad(weight, (0, -weight.shape[3] % right, 0, -weight.shape[2] % down))
     rows, columns = whole.shape[2] // down, whole.shape[3] // right
     apart = whole.view(out, below, rows, down, columns, right).permute(2, 3, 5, 1, 0, 4)
-    return laid_out(apart.reshape(-1, out, 1, columns).flip(3))
+    by_row = apart.reshape(-1, out, 1, columns).flip(3)
+    return laid_out(torch.cat([by_row, by_row.new_zeros(-len(by_row) % SIDE_BY_SIDE, *by_row.shape[1:])]))
 
 
 def _place_by_place(signal: Tensor, step: Step, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
