@@ -20,6 +20,7 @@ from pixelward.core import rules
 from pixelward.core.layout import laid_out
 from pixelward.core.peaks import Peaks
 from pixelward.core.response_norm import local_response_norm
+from pixelward.core.sparse import product
 from pixelward.core.trace import trace
 from pixelward.core.transposed import transposed
 from pixelward.nets.zfnet import zfnet
@@ -63,8 +64,10 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
     """hits: signals in a batch. cells: a side of their maps, even."""
     random = torch.Generator().manual_seed(seed)
     maps = torch.randn(hits, 256, cells, cells, generator=random).relu()
-    unpooled = F.max_unpool2d(*F.max_pool2d(maps, 2, return_indices=True), 2)
-    places = unpooled.permute(0, 2, 3, 1).reshape(-1, 256)  # three of four of them are zero, and more
+    pooled, switches = F.max_pool2d(maps, 3, 2, return_indices=True)
+    above = torch.randn(pooled.shape, generator=random)
+    unpooled = F.max_unpool2d(above, switches, 3, 2, output_size=maps.shape[2:]).relu()
+    places = laid_out(unpooled).permute(0, 2, 3, 1).flatten(0, 2)
     by_place = torch.randn(256, 96 * 25, generator=random)
     net = zfnet().eval()
     plan = trace(net, torch.zeros(1, 3, 224, 224), ["conv1:relu"]).plan
@@ -74,19 +77,28 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
     assert first.geometry is not None
     signal = laid_out(torch.randn(hits, 96, cells, cells, generator=random))
     weight, turned = torch.randn(256, 256, 3, 3, generator=random), laid_out(maps)
-    product = f"{len(places)} x 256 numbers by 256 x {by_place.shape[1]}"
+    some = f"{len(places)} x 256 numbers, {float((places != 0).float().mean()):.0%} of them not zero, by 256 x 2400"
+    without_zeros = "an unpooled and rectified signal times weights, without its zeros, as bags of rows"
     return [
         Pair(
-            "dense",
-            "an unpooled signal, with its zeros, times weights",
-            "a product with it as a sparse matrix",
-            product,
+            "zeros",
+            without_zeros,
+            "a product with them",
+            some,
+            partial(product, places, by_place),
             lambda: places @ by_place,
+        ),
+        Pair(
+            "sparse",
+            without_zeros,
+            "torch's sparse matrix",
+            some,
+            partial(product, places, by_place),
             lambda: _sparse(places) @ by_place,
         ),
         Pair(
             "first",
-            "conv1's transpose as a product, added up by phases",
+            "conv1's transpose as a convolution along rows, added up by the rows of the kernel",
             "torch's transposed convolution",
             f"signals of {tuple(signal.shape)}",
             lambda: transposed(signal, first),
