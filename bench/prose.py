@@ -102,10 +102,9 @@ In use, for the galleries:
   something differs from picture to picture. Values are known from the scan.
 - Signals, pictures and switches with their channels last. Weights are turned once for the ordinary convolution that is
   the transpose where the stride is one, and kept.
-- Zeros left out. Unpooling fills three of four places with zeros or more, rectifying every other of what is left (in
-  ZFNet 7 of 100 numbers remain below a pool). Where at most one of {dense} numbers is not zero, the product with the
-  weights is a sum of a few of their rows for every place, as torch adds up embeddings; where more are, it is dense. A
-  unit's first step, from a single number, is that too.
+- Zeros left out. Unpooling fills most places with zeros, and rectifying half of the others. Where at most one of {dense}
+  numbers is left, the product with the weights is a sum of a few of their rows for every place, as torch adds up
+  embeddings; where more are, it is dense. A unit's first step, from a single number, is that too.
 - A step to few channels, as the first convolution's to the pixels: earlier as one convolution for all phases of the
   stride, then as one product of all places with all weights, added up in as many slices as the kernel has places; now
   as one convolution along the rows, added up in as many as it has rows. A step from few places, and one of single
