@@ -24,6 +24,7 @@ FACTS = {
     "few": FULL.small_layers,
     "deep": FULL.small_layers + growth.DEEP["deep"].more,
     "dense": round(1 / sparse.SHARE),
+    "columns": sparse.COLUMNS,
     "side": math.isqrt(growth.MANY - 1) + 1,  # of a sheet, in tiles
 }
 ALIKE = {True: "in rows of its own, of the same rounds", False: "which is not measured here yet"}
@@ -81,7 +82,8 @@ WHAT = """## What is measured
   floor's time over ours: at the whole of it nothing but these multiply-adds is left, no unpooling, rectifying, adding.
   A pass needs the way up of every picture, to the last layer that is scanned, and its floor is that alone. The
   ratio at a floor is the one that nothing but these multiply-adds would reach, and so the most that any dense way
-  could at such rates. Zeros after unpooling are counted, so a way that leaves them out, as ours does, may go below.
+  could at such rates. Zeros after unpooling are counted: a way that leaves them out, as ours does where few numbers are
+  left, may go below, and reaches a share the more easily.
 - **Goals and floors.** A goal that is missed may stand as met where more than {stands} of the floor is reached. That
   floor is each shape's: it asks for the rate that torch's convolutions reach on this machine *for such shapes*. The
   other one takes the best rate of any shape for all, for windows of a few cells and few channels too. A rate is of one
@@ -102,13 +104,14 @@ In use, for the galleries:
   something differs from picture to picture. Values are known from the scan.
 - Signals, pictures and switches with their channels last. Weights are turned once for the ordinary convolution that is
   the transpose where the stride is one, and kept.
-- Zeros left out. Unpooling fills most places with zeros, and rectifying half of the others. Where at most one of {dense}
-  numbers is left, the product with the weights is a sum of a few of their rows for every place, as torch adds up
-  embeddings; where more are, it is dense. A unit's first step, from a single number, is that too.
+- Zeros left out. Unpooling fills places with zeros, and rectifying some of the others. Where at most one of {dense}
+  numbers is left, of a signal of {columns} channels or more in float32, the product with the weights is a sum of a few
+  of their rows for every place, as torch adds up embeddings; else it is dense. The first step of a unit in so many
+  channels goes that way too, if its kernel is larger than a pixel.
 - A step to few channels, as the first convolution's to the pixels: earlier as one convolution for all phases of the
   stride, then as one product of all places with all weights, added up in as many slices as the kernel has places; now
-  as one convolution along the rows, added up in as many as it has rows. A step from few places, and one of single
-  pixels: a product.
+  as one convolution along the rows, added up in as many slices as strides begin in its rows. A step from few places,
+  and one of single pixels: a product.
 - Unpooling in one pass, by flat places; switches read off autograd's record by a table of differences in the place of
   divisions.
 - A response norm as a sum of slices of its channels, a few pictures at a time, in the place of torch's pool over three

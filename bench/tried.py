@@ -61,7 +61,7 @@ def _sparse(matrix: Tensor) -> Tensor:
 
 
 def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
-    """hits: signals in a batch. cells: a side of their maps, even."""
+    """hits: signals in a batch. cells: a side of their maps."""
     random = torch.Generator().manual_seed(seed)
     maps = torch.randn(hits, 256, cells, cells, generator=random).relu()
     pooled, switches = F.max_pool2d(maps, 3, 2, return_indices=True)
@@ -98,7 +98,7 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
         ),
         Pair(
             "first",
-            "conv1's transpose as a convolution along rows, added up by the rows of the kernel",
+            "conv1's transpose as a convolution along rows, added up in slices",
             "torch's transposed convolution",
             f"signals of {tuple(signal.shape)}",
             lambda: transposed(signal, first),

@@ -9,22 +9,28 @@ from torch import Tensor
 # With these a product takes less time than a dense convolution of 3 x 3 or 5 x 5, as measured.
 SHARE = 1 / 8  # of the numbers that are not zero, at most
 COLUMNS = 128  # of the matrix, at least
-SAMPLED = 64  # rows of it that are counted, about
-QUICK = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}  # others add one number after the other
+SAMPLED = 64  # rows of it that are counted
+# Where torch has a kernel for float32 that was measured; float64 has none.
+QUICK = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, are spread evenly and fall in step with nothing
 
 
-def is_quicker(matrix: Tensor) -> bool:
-    """Whether `product` with a matrix, (m, n), takes less time than a dense one: told by some of its rows."""
-    if not QUICK or matrix.device.type != "cpu" or matrix.dtype != torch.float32 or matrix.shape[1] < COLUMNS:
+def is_quicker(rows: Tensor) -> bool:
+    """Whether `product` with a matrix takes less time than a dense one: told by some of its rows, (..., n)."""
+    if not QUICK or rows.device.type != "cpu" or rows.dtype != torch.float32 or rows.shape[-1] < COLUMNS:
         return False
-    some = matrix[:: len(matrix) // SAMPLED | 1]  # odd steps meet all columns of maps of an even width
+    some = rows.flatten(0, -2)
+    if len(some) > SAMPLED:
+        some = some[(torch.arange(SAMPLED, dtype=torch.float64) * GOLDEN % 1 * len(some)).long()]
     return int(some.count_nonzero()) <= SHARE * some.numel()
 
 
 def product(matrix: Tensor, dense: Tensor) -> Tensor:
     """`matrix @ dense`, (m, n) @ (n, k), but that only numbers which are not zero are multiplied.
 
-    Each row is the sum of a bag of rows of `dense`, by their numbers: torch's sparse matrices take twice as long.
+    Each row is the sum of a bag of rows of `dense`, by their numbers: torch's sparse matrices take twice as long. A row
+    of `dense` that meets no number is not read, and may hold what is no number.
     """
     is_there = matrix != 0
     places = is_there.flatten().nonzero()[:, 0]

@@ -17,13 +17,14 @@ from torch import Tensor
 from pixelward.core import sparse
 from pixelward.core.layout import laid_out, nothing
 from pixelward.core.margins import stretched, with_margins
+from pixelward.core.memory import at_once
 from pixelward.core.plan import MAPS, Geometry, Margins, Pair, Step
 
 # Measured for kernels of 3 to 11 and 3 to 512 channels.
 FEW_CHANNELS = 8  # with fewer below, libraries leave most of a transposed convolution's speed unused
 FEW_PLACES = 512  # with fewer above, in all signals, they spend their time on the weights
-SIDE_BY_SIDE = 8  # channels that libraries make at once: of 9 of them take as long as of 16, or longer
-NUMBERS = 8_000_000  # of a product at once: it has as many for each place as the kernel has weights
+SIDE_BY_SIDE = 8  # channels that libraries make together: 9 take as long as 16, or longer
+NUMBERS = 8_000_000  # made at once on the way: for each place as many as the kernel has weights, or a part of these
 
 
 def transposed(signal: Tensor, step: Step) -> Tensor:
@@ -36,11 +37,11 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
     if dense and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
         return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
-    if dense and weight[0].numel() * signal[0, 0].numel() <= NUMBERS:
-        places = signal.permute(0, 2, 3, 1).flatten(0, 2)
-        if sparse.is_quicker(places):
+    places = signal.shape[2] * signal.shape[3]
+    if dense and weight[0].numel() * places <= NUMBERS:
+        if sparse.is_quicker(signal.permute(0, 2, 3, 1)):
             return with_margins(_place_by_place(signal, step, sparse.product), step.margins, MAPS)
-        if len(places) <= FEW_PLACES:
+        if len(signal) * places <= FEW_PLACES:
             return with_margins(_place_by_place(signal, step, torch.mm), step.margins, MAPS)
     cut, left = _cut(step)
     if geometry.stride == (1, 1):
@@ -80,25 +81,36 @@ def _cut(step: Step) -> tuple[Pair, Margins]:
     return (rows, columns), (top + rows, bottom + rows, left + columns, right + columns)
 
 
-def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
-    """One convolution along the rows, and what each row of the kernel gave put where it goes, by the stride's phases.
+def _at_once(one: int, number: int) -> int:
+    """How many of a number of signals go on together, each of which makes `one` count of numbers on its way."""
+    return number if one * number <= NUMBERS else at_once(NUMBERS, one, number)
 
-    Rows of the kernel and phases are its channels, side by side: enough of them to make use of a processor, and so few
-    that adding them up takes little beside.
+
+def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
+    """One convolution along the rows, and what it gave for each row of the kernel put where that goes.
+
+    Its channels are those rows, and the phases of the stride, side by side: enough to make use of a processor. Rows
+    that are a stride apart, or more, are in other slices, and there are so few of these that adding them up takes
+    little beside.
     """
     weight, geometry = _of(step)
     (down, right), channels = geometry.stride, weight.shape[1]
     by_row = step.kept_form("by row", lambda: _by_row(weight, geometry.stride))
-    given = F.conv2d(signal, by_row, padding=(0, by_row.shape[3] - 1)).permute(0, 2, 3, 1)
-    number, rows, wide = given.shape[:3]
-    kernel, together = math.ceil(geometry.kernel[0] / down), down * right * channels
-    high = rows + kernel - 1
-    phases = given.new_zeros(number, high, wide, together)
-    for row in range(kernel):
-        phases[:, row : row + rows] += given[..., row * together : (row + 1) * together]
-    beside = phases.view(number, high, wide, down, right, channels).permute(0, 5, 1, 3, 2, 4)
-    size = geometry.footprint((signal.shape[2], signal.shape[3]))
-    return beside.reshape(number, channels, high * down, wide * right)[:, :, : size[0], : size[1]]
+    slices, together = math.ceil(geometry.kernel[0] / down), down * right * channels
+    number, _, rows, columns = signal.shape
+    high, wide = rows + slices - 1, columns + by_row.shape[3] - 1
+    height, width = geometry.footprint((rows, columns))
+
+    def sent(some: Tensor) -> Tensor:
+        given = F.conv2d(some, by_row, padding=(0, by_row.shape[3] - 1)).permute(0, 2, 3, 1)
+        phases = given.new_zeros(len(some), high, wide, together)
+        for at in range(slices):
+            phases[:, at : at + rows] += given[..., at * together : (at + 1) * together]
+        beside = phases.view(-1, high, wide, down, right, channels).permute(0, 5, 1, 3, 2, 4)
+        return beside.reshape(-1, channels, high * down, wide * right)[:, :, :height, :width]
+
+    most = _at_once(len(by_row) * rows * wide, number)
+    return sent(signal) if most == number else torch.cat([sent(some) for some in torch.split(signal, most)])
 
 
 def _by_row(weight: Tensor, stride: Pair) -> Tensor:
@@ -116,17 +128,17 @@ def _by_row(weight: Tensor, stride: Pair) -> Tensor:
 
 
 def _place_by_place(signal: Tensor, step: Step, product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """One product of all places with all weights, put where each place of the kernel goes, the channels last."""
+    """A product of all places with all weights, put where each place of the kernel goes, the channels last."""
     weight, geometry = _of(step)
     (down, right), (height, width) = geometry.stride, geometry.kernel
     number, out, rows, columns = signal.shape
     by_place = step.kept_form("by place", lambda: weight.permute(0, 2, 3, 1).reshape(out, -1))
     below = nothing(signal, (number, weight.shape[1], *geometry.footprint((rows, columns))))
-    at_once = max(1, NUMBERS // (by_place.shape[1] * rows * columns))
-    for some, sent in zip(torch.split(signal, at_once), torch.split(below, at_once), strict=True):
-        given = product(some.permute(0, 2, 3, 1).flatten(0, 2), by_place)
-        given = given.view(len(some), rows, columns, height, width, -1)
-        places = sent.permute(0, 2, 3, 1)
+    most = _at_once(by_place.shape[1] * rows * columns, number)
+    for first in range(0, number, most):
+        some = signal[first : first + most].permute(0, 2, 3, 1).flatten(0, 2)
+        given = product(some, by_place).view(-1, rows, columns, height, width, weight.shape[1])
+        places = below[first : first + most].permute(0, 2, 3, 1)
         for y, x in itertools.product(range(height), range(width)):
             top, left = y * geometry.dilation[0], x * geometry.dilation[1]
             bottom, end = top + (rows - 1) * down + 1, left + (columns - 1) * right + 1
