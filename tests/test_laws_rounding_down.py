@@ -138,7 +138,7 @@ def compare(rows, picture, table, channel):
 def test_projections_of_float32_are_those_of_float64_but_for_ties(case, how, ways, channel, without_zeros):
     """without_zeros: every product leaves out the zeros of its signal, which else only large ones do, in float32."""
     rows, picture = case
-    with patch.multiple(sparse, QUICK=without_zeros, COLUMNS=1, SHARE=1):
+    with patch.multiple(sparse, QUICK=without_zeros, COLUMNS=1, DENSE=1, SHARE=1):
         ties = compare(rows, spread(picture, how), resolve(*ways), channel)
     event(f"{'ties' if ties else 'no tie'}, {how}")
 

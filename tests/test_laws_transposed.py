@@ -64,7 +64,7 @@ def test_the_transpose_of_a_convolution_is_torchs(
     lying = signal.contiguous(memory_format=torch.channels_last) if last else signal
     one = weight[0].numel() * size[0] * size[1]
     for _ in range(2):  # the second time with the forms of the weight that were kept
-        with patch.object(sparse, "is_quicker", lambda _: few), patch.object(transposed, "NUMBERS", at_once * one):
+        with patch.object(sparse, "is_quicker", lambda *_: few), patch.object(transposed, "NUMBERS", at_once * one):
             got = transposed.transposed(lying, step)
         expected = F.pad(whole, (left, right, top, bottom))
         assert (got.shape, got.dtype) == (expected.shape, dtype)
@@ -113,24 +113,25 @@ def few(share: float, *shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("rows", "quicker"),
+    ("rows", "width", "quicker"),
     [
-        (few(0.1, 900, 128), True),
-        (few(0.1, 4, 15, 15, 128), True),
-        (few(0.2, 900, 128), False),
-        (few(0.1, 900, 127), False),
-        (few(0.1, 900, 128).double(), False),
-        (few(0.1, 900, 128).half(), False),
-        (few(0.1, 900, 128).to("meta"), False),  # elsewhere, where looking at a number would wait
-        (torch.eye(1, 256), True),  # a unit's own place
-        (torch.zeros(0, 256), True),
+        (few(0.1, 900, 128), 1000, True),
+        (few(0.1, 4, 15, 15, 128), 1000, True),
+        (few(0.2, 900, 128), 1000, False),
+        (few(0.1, 900, 128), 700, False),
+        (few(0.1, 900, 127), 1000, False),
+        (few(0.1, 900, 128).double(), 1000, False),
+        (few(0.1, 900, 128).half(), 1000, False),
+        (few(0.1, 900, 128).to("meta"), 1000, False),  # elsewhere, where looking at a number would wait
+        (torch.eye(1, 256), 1000, True),  # a unit's own place
+        (torch.zeros(0, 256), 1000, True),
     ],
 )
-def test_when_it_is_quicker(monkeypatch, rows, quicker):
+def test_when_it_is_quicker(monkeypatch, rows, width, quicker):
     monkeypatch.setattr(sparse, "QUICK", True)
-    assert sparse.is_quicker(rows) == quicker
+    assert sparse.is_quicker(rows, width) == quicker
     monkeypatch.setattr(sparse, "QUICK", False)
-    assert not sparse.is_quicker(rows)
+    assert not sparse.is_quicker(rows, width)
 
 
 @pytest.mark.parametrize("number", [1, 2, 16, 64])
@@ -143,13 +144,13 @@ def test_some_rows_tell_of_maps_of_any_size(monkeypatch, number, side, full):
     maps = torch.zeros(number, side, side, 128)
     where = {"odd columns": maps[:, :, 1::2], "odd rows": maps[:, 1::2], "inside": maps[:, 1:, 1:]}[full]
     where.fill_(1)
-    assert not sparse.is_quicker(maps)
+    assert not sparse.is_quicker(maps, 1000)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_signal_of_few_numbers_goes_down_as_few(monkeypatch, stride):
     monkeypatch.setattr(sparse, "QUICK", True)
-    weight = few(1.0, 256, 16, 5, 5)
+    weight = few(1.0, 256, 16, 5, 5)  # as many numbers as it takes
     step = Step(
         rules.CONVOLUTION, "conv2d", "", (0,), (1,), (None,), (None,), geometry=Geometry((5, 5), (stride, stride))
     )

@@ -37,9 +37,9 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
     if dense and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
         return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
-    places = signal.shape[2] * signal.shape[3]
-    if dense and weight[0].numel() * places <= NUMBERS:
-        if sparse.is_quicker(signal.permute(0, 2, 3, 1)):
+    places, numbers = signal.shape[2] * signal.shape[3], weight[0].numel()
+    if dense and numbers * places <= NUMBERS:
+        if sparse.is_quicker(signal.permute(0, 2, 3, 1), numbers):
             return with_margins(_place_by_place(signal, step, sparse.product), step.margins, MAPS)
         if len(signal) * places <= FEW_PLACES:
             return with_margins(_place_by_place(signal, step, torch.mm), step.margins, MAPS)
