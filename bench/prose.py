@@ -107,8 +107,8 @@ In use, for the galleries:
   the transpose where the stride is one, and kept.
 - Zeros left out. Unpooling fills places with zeros, and rectifying some of the others. Where at most one of {dense}
   numbers is left, of a signal of {columns} channels or more in `float32`, the product with {weights} weights or more is
-  a sum of a few of their rows for every place, as torch adds up embeddings; else it is dense. The first step of a unit in
-  such a layer goes that way too, if its kernel is larger than a pixel.
+  a sum of a few of their rows for every place, as torch adds up embeddings; else it is dense. The first step of a unit
+  in such a layer goes that way too, if its kernel is larger than a pixel.
 - A step to few channels, as the first convolution's to the pixels: earlier as one convolution for all phases of the
   stride, then as one product of all places with all weights, added up in as many slices as the kernel has places; now
   as one convolution along the rows, added up in as many slices as strides begin in its rows. A step from few places,
