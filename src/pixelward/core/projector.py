@@ -28,7 +28,7 @@ PICTURES = 64  # whose hits go down together, at most: the more they are, the mo
 FEW = 16  # likewise, however large they are
 PIXELS = 10_000_000  # numbers in the pictures of more than a few
 NUMBERS = 5_000_000  # in the largest signals of a batch: larger batches are seldom filled by the hits of one region
-MOST = 64  # hits of one batch
+MOST = 32  # hits of one batch: of more the memory grows, and their time is the same
 
 
 def together(shape: Sequence[int]) -> int:
