@@ -162,3 +162,10 @@ def test_a_signal_of_few_numbers_goes_down_as_few(monkeypatch, stride):
         assert product.call_count == 1
     expected = F.conv_transpose2d(signal.double(), weight.double(), stride=stride)
     assert difference(got.double(), expected) < 1e-6
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_no_signal_gives_none(channels):
+    step = Step(rules.CONVOLUTION, "conv2d", "", (0,), (1,), (None,), (None,), geometry=Geometry((3, 3), (2, 2)))
+    got = transposed.transposed(torch.zeros(0, 5, 4, 4), replace(step, weight=torch.ones(5, channels, 3, 3)))
+    assert got.shape == (0, channels, 9, 9)

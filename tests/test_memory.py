@@ -21,7 +21,7 @@ import pixelward as pw
 from fake_atlas import fake_atlas
 from oracles import difference
 from pixelward import waiting
-from pixelward.core import memory
+from pixelward.core import memory, sparse
 from pixelward.core.projector import PICTURES, Chosen, Projector
 from pixelward.words import amount, bytes_of, enough
 
@@ -363,3 +363,26 @@ def test_a_bound_that_is_no_number_of_bytes_is_refused_before_any_work(tmp_path:
     assert not (tmp_path / "atlas").exists()
     with pytest.raises(pw.PixelwardError, match=r"memory .* allowed: a whole number of bytes, 1 or more"):
         pw.draw(fake_atlas(tmp_path / "drawn", drawn=False), nn.Conv2d(3, 2, 3), memory=memory)
+
+
+@pytest.mark.parametrize("megabytes", [40, 80])
+def test_hits_of_few_numbers_stay_within_the_bound_that_a_dense_one_was_measured_under(monkeypatch, megabytes):
+    """The first hit's signal has no zeros, so that it goes down another way than those that follow."""
+    monkeypatch.setattr(sparse, "QUICK", True)
+    torch.manual_seed(0)
+    side, hits = 24, 33
+    net = nn.Sequential(
+        nn.Conv2d(3, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(), nn.Flatten()
+    )
+    net.append(nn.Linear(128 * side**2, hits)).eval()
+    with torch.no_grad():
+        weight = net[5].weight.abs_()
+        weight[1:][torch.rand(weight[1:].shape) > 0.03] *= -1
+    chosen = Chosen(torch.arange(hits), torch.zeros(hits, 2).long(), torch.zeros(hits).long(), torch.ones(hits))
+    pictures = torch.rand(1, 3, side, side)
+    projector = Projector(net, ["5"], memory=megabytes * 1_000_000)
+    list(projector.project(pictures, {"5": chosen.part(slice(0, 1))}))
+    asked = {"5": chosen.part(slice(1, hits))}
+    with torch.no_grad():
+        most = memory.taken(lambda: [None for _ in projector.project(pictures, asked)], pictures.device)
+    assert most < megabytes * 1_000_000 / 2

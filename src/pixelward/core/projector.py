@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pixelward.core import sparse
 from pixelward.core.descent import Descent
 from pixelward.core.devices import is_near, moved, returning
 from pixelward.core.fields import Box
@@ -157,8 +158,10 @@ class Projector:
         if (address, region) not in self._hits:
             most = at_once(NUMBERS, descent.largest(plan, region), MOST)
             if self._half is not None:
-                one = chosen.part(slice(0, 1))
-                needed = taken(lambda: descent.project(plan, *one, cut=region is not None), descent.device)
+                run = partial(descent.project, plan, *chosen.part(slice(0, 1)), cut=region is not None)
+                needed = taken(run, descent.device)
+                with sparse.assumed():  # as later hits may go down
+                    needed = max(needed, taken(run, descent.device))
                 most = at_once(fitting(self._half, needed, f"the way down of a hit of {address}"), needed, most)
             self._hits[address, region] = most
         return self._hits[address, region]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +21,20 @@ QUICK = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, are spread evenly and fall in step with nothing
 
 
+_ASSUMED: ContextVar[bool] = ContextVar("_ASSUMED", default=False)
+
+
+@contextmanager
+def assumed() -> Iterator[None]:
+    """All matrices that may be zero nearly everywhere are taken to be: products then take the most memory that they
+    can, for what others hold is not known before."""
+    before = _ASSUMED.set(True)
+    try:
+        yield
+    finally:
+        _ASSUMED.reset(before)
+
+
 def is_quicker(rows: Tensor, width: int) -> bool:
     """Whether `product` of rows, (..., n), with (n, width) takes less time than a dense one: told by some of them."""
     columns = rows.shape[-1]
@@ -24,6 +42,8 @@ def is_quicker(rows: Tensor, width: int) -> bool:
         return False
     if columns < COLUMNS or columns * width < DENSE:
         return False
+    if _ASSUMED.get():
+        return True
     some = rows.flatten(0, -2)
     if len(some) > SAMPLED:
         some = some[(torch.arange(SAMPLED, dtype=torch.float64) * GOLDEN % 1 * len(some)).long()]
@@ -33,7 +53,7 @@ def is_quicker(rows: Tensor, width: int) -> bool:
 def product(matrix: Tensor, dense: Tensor) -> Tensor:
     """`matrix @ dense`, (m, n) @ (n, k), but that only numbers which are not zero are multiplied.
 
-    Each row is the sum of a bag of rows of `dense`, by their numbers: torch's sparse matrices take twice as long. A row
+    Each row is the sum of a bag of rows of `dense`, by their numbers: torch's sparse matrices take longer. A row
     of `dense` that meets no number is not read, and may hold what is no number.
     """
     is_there = matrix != 0

@@ -35,7 +35,8 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
     if dense and geometry.kernel == (1, 1):
         down = torch.matmul(signal.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
-    if dense and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
+    overlap = all(stride <= kernel for stride, kernel in zip(geometry.stride, geometry.kernel, strict=True))
+    if dense and overlap and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
         return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
     places, numbers = signal.shape[2] * signal.shape[3], weight[0].numel()
     if dense and numbers * places <= NUMBERS:
@@ -83,7 +84,7 @@ def _cut(step: Step) -> tuple[Pair, Margins]:
 
 def _at_once(one: int, number: int) -> int:
     """How many of a number of signals go on together, each of which makes `one` count of numbers on its way."""
-    return number if one * number <= NUMBERS else at_once(NUMBERS, one, number)
+    return max(1, number) if one * number <= NUMBERS else at_once(NUMBERS, one, number)
 
 
 def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
@@ -110,7 +111,7 @@ def _to_few_channels(signal: Tensor, step: Step) -> Tensor:
         return beside.reshape(-1, channels, high * down, wide * right)[:, :, :height, :width]
 
     most = _at_once(len(by_row) * rows * wide, number)
-    return sent(signal) if most == number else torch.cat([sent(some) for some in torch.split(signal, most)])
+    return sent(signal) if most >= number else torch.cat([sent(some) for some in torch.split(signal, most)])
 
 
 def _by_row(weight: Tensor, stride: Pair) -> Tensor:
