@@ -7,7 +7,7 @@ import math
 from bench import growth, passes
 from bench.rows import FULL
 from pixelward.batch import BATCHES
-from pixelward.core import groups, sparse
+from pixelward.core import groups, sparse, transposed
 from pixelward.core.memory import BLOCK
 from pixelward.core.projector import PICTURES
 
@@ -25,6 +25,7 @@ FACTS = {
     "deep": FULL.small_layers + growth.DEEP["deep"].more,
     "dense": round(1 / sparse.SHARE),
     "columns": sparse.COLUMNS,
+    "numbers": f"{transposed.NUMBERS:,}",
     "weights": f"{sparse.DENSE:,}",
     "side": math.isqrt(growth.MANY - 1) + 1,  # of a sheet, in tiles
 }
@@ -106,9 +107,10 @@ In use, for the galleries:
 - Signals, pictures and switches with their channels last. Weights are turned once for the ordinary convolution that is
   the transpose where the stride is one, and kept.
 - Zeros left out. Unpooling fills places with zeros, and rectifying some of the others. Where at most one of {dense}
-  numbers is left, of a signal of {columns} channels or more in `float32`, the product with {weights} weights or more is
-  a sum of a few of their rows for every place, as torch adds up embeddings; else it is dense. The first step of a unit
-  in such a layer goes that way too, if its kernel is larger than a pixel.
+  numbers is left, as some places tell, of a signal of {columns} channels or more in `float32`, the product with
+  {weights} weights or more is a sum of a few of their rows for every place, as torch adds up embeddings. Else it is
+  dense; so are convolutions in groups, of single pixels and to few channels, and those of maps so large that one
+  signal's product has more than {numbers} numbers. A unit's first step is without zeros, too, under the same bounds.
 - A step to few channels, as the first convolution's to the pixels: earlier as one convolution for all phases of the
   stride, then as one product of all places with all weights, added up in as many slices as the kernel has places; now
   as one convolution along the rows, added up in as many slices as strides begin in its rows. A step from few places,
