@@ -17,10 +17,7 @@ DENSE = 100_000  # numbers of the other, at least
 SAMPLED = 64  # rows of it that are counted
 # Where torch has a kernel for float32 that was measured; float64 has none.
 QUICK = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
-
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, are spread evenly and fall in step with nothing
-
-
 _ASSUMED: ContextVar[bool] = ContextVar("_ASSUMED", default=False)
 
 

@@ -35,6 +35,7 @@ def transposed(signal: Tensor, step: Step) -> Tensor:
     if dense and geometry.kernel == (1, 1):
         down = torch.matmul(signal.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
         return with_margins(stretched(down, geometry, MAPS), step.margins, MAPS)
+    # Where kernels stand apart, most of the stride's phases would be zeros.
     overlap = all(stride <= kernel for stride, kernel in zip(geometry.stride, geometry.kernel, strict=True))
     if dense and overlap and geometry.dilation == (1, 1) and weight.shape[1] <= FEW_CHANNELS:
         return with_margins(_to_few_channels(signal, step), step.margins, MAPS)
