@@ -77,7 +77,8 @@ def pairs(seed: int, hits: int = 8, cells: int = 26) -> list[Pair]:
     assert first.geometry is not None
     signal = laid_out(torch.randn(hits, 96, cells, cells, generator=random))
     weight, turned = torch.randn(256, 256, 3, 3, generator=random), laid_out(maps)
-    some = f"{len(places)} x 256 numbers, {float((places != 0).float().mean()):.0%} of them not zero, by 256 x 2400"
+    left = float((places != 0).float().mean())
+    some = f"{len(places)} x 256 numbers, {left:.0%} of them not zero, by 256 x {by_place.shape[1]}"
     without_zeros = "an unpooled and rectified signal times weights, without its zeros, as bags of rows"
     return [
         Pair(

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# With these a product took less time than a dense convolution, with kernels of 3 to 11 and 9 to 512 channels below.
+# At these bounds a product takes about as long as a dense convolution, beyond them less: measured with one number of
+# ten not zero, kernels of 3 to 11 and 9 to 512 channels below.
 SHARE = 1 / 8  # of the numbers that are not zero, at most
 COLUMNS = 128  # of the matrix, at least
 DENSE = 100_000  # numbers of the other, at least
