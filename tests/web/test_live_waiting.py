@@ -65,6 +65,31 @@ def test_a_layer_whose_maps_do_not_come_is_not_said_to_be_shown(page: Any, mine:
     page.watched.wrong.clear()
 
 
+@pytest.mark.parametrize("number", ["5", "99999"])
+def test_a_number_that_is_given_before_the_maps_came_is_of_a_unit_among_them(page: Any, mine: Path, number: str):
+    page.set_input_files("#file", mine)
+    settled(page)
+    held: list[Any] = []
+    page.route("**/live/**/maps.html*", lambda route: held.append(route))
+    with page.expect_request("**/live/**/maps.html*"):
+        page.locator("#choice [name=layer]").select_option(label="conv2")
+    page.locator("input[name=unit]").fill(number)
+    page.keyboard.press("Enter")
+    assert page.locator("#no-unit").inner_text() == ""
+    assert page.locator(".of-layer").get_attribute("data-address") == "conv1:relu"
+    held[-1].continue_()
+    page.locator(".of-unit h2", has_text="conv2").wait_for()
+    told = page.locator("#no-unit").inner_text()
+    if number == "5":
+        unit_shown(page, 5)
+        assert told == ""
+        assert page.locator(".maps [aria-pressed=true]").get_attribute("data-channel") == "5"
+    else:
+        assert told == "There is no unit 99999: conv2 has units 0 to 5."
+        first = page.locator(".maps button").first.get_attribute("data-channel")
+        assert page.locator(".of-unit").get_attribute("data-channel") == first
+
+
 @pytest.mark.parametrize("first", ["upload", "sample"])
 def test_a_picture_that_replaces_another_is_still_waited_for(page: Any, net: Held, mine: Path, first: str):
     choices = {

@@ -189,8 +189,14 @@
     project(place.dataset.unit, { y: place.dataset.y, x: place.dataset.x });
   };
 
+  let currentMaps = null;
+  let earlyNumber = null; // given while maps are still to come, of a unit among these
+
   // Of two changes the newer is shown, whichever is answered first.
-  const look = (choice) => ask(byId("maps"), `${choice.dataset.maps}?${new URLSearchParams(new FormData(choice))}`);
+  const look = (choice) => {
+    earlyNumber = null;
+    ask(byId("maps"), `${choice.dataset.maps}?${new URLSearchParams(new FormData(choice))}`);
+  };
   answer.addEventListener("change", (event) => {
     const choice = event.target.closest("#choice");
     if (choice) look(choice);
@@ -239,7 +245,12 @@
     if (event.target.id !== "number") return;
     event.preventDefault();
     const root = answer.querySelector(".of-layer");
-    const map = root && mapOf(root, event.target.unit.value);
+    const text = event.target.unit.value;
+    if (asking.has(byId("maps")) || root !== currentMaps) {
+      earlyNumber = text;
+      return;
+    }
+    const map = root && mapOf(root, text);
     if (map) reveal(root, map);
   });
 
@@ -253,6 +264,7 @@
     const map = event.target.closest(".maps button");
     const place = event.target.closest("#place");
     if (map) {
+      earlyNumber = null;
       byId("no-unit").textContent = "";
       choose(map);
     } else if (place) {
@@ -344,8 +356,12 @@
       const same = chosen.layer === null || chosen.layer === layer;
       Object.assign(chosen, { layer, order: choice.order.value, scale: choice.scale.value });
       byId("no-unit").textContent = "";
-      const before = same && chosen.channel !== null && mapOf(root, chosen.channel);
-      if (before) reveal(root, before, placeOf(root, chosen.place));
+      currentMaps = root;
+      const place = earlyNumber === null ? chosen.place : null;
+      const number = earlyNumber ?? (same ? chosen.channel : null);
+      earlyNumber = null;
+      const map = number !== null && mapOf(root, number);
+      if (map) reveal(root, map, placeOf(root, place));
       else choose(root.querySelector(".maps button"));
     },
     "of-unit": (root) => {
