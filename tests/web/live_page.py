@@ -92,6 +92,11 @@ def settled(page: Any, name: str = "") -> None:
     page.locator(".of-unit").wait_for()
 
 
+def rested(page: Any) -> None:
+    """Wait until all that the page asked for is there: after what is shown already is chosen once more, too."""
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")
+
+
 def unit_shown(page: Any, channel: int) -> Any:
     found = page.locator(f'.of-unit[data-channel="{channel}"]')
     found.wait_for()

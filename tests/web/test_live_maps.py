@@ -10,7 +10,17 @@ import pytest
 from PIL import Image
 
 from live_atlas import LAYERS
-from live_page import Held, atlas_once, mine_once, net_once, page_opened, served_once, settled, unit_shown  # noqa: F401
+from live_page import (  # noqa: F401
+    Held,
+    atlas_once,
+    mine_once,
+    net_once,
+    page_opened,
+    rested,
+    served_once,
+    settled,
+    unit_shown,
+)
 from pixelward.atlas import Atlas
 from pixelward.web import links
 from pixelward.web.live import panels
@@ -69,6 +79,7 @@ def test_every_layer_can_be_looked_at(page: Any, mine: Path, address: str, atlas
     page.set_input_files("#file", mine)
     settled(page)
     page.select_option("select[name=layer]", label=address)
+    rested(page)
     page.locator(".of-unit h2", has_text=address).wait_for()
     assert page.locator(".maps button").count() == atlas.layer(address).channels
     assert page.locator("#place").count() == bool(atlas.layer(address).map)
@@ -128,8 +139,7 @@ def test_the_layer_that_came_is_told_by_its_panel_not_by_what_is_chosen(page: An
         " htmx.swap(document.getElementById('maps'), old.outerHTML, { swapStyle: 'innerHTML' }); }",
         atlas.layers[1].slug,
     )
-    page.locator(".of-layer[data-painted]").wait_for()
-    page.wait_for_timeout(500)
+    rested(page)
     assert page.locator(".of-unit").get_attribute("data-channel") == str(channel)
     assert page.locator(".maps [aria-pressed=true]").get_attribute("data-channel") == str(channel)
     page.select_option("select[name=layer]", atlas.layers[2].slug)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from live_atlas import live_atlas, network
+from live_page import rested
 from pixelward.atlas import Atlas
 from pixelward.errors import PixelwardError
 from pixelward.web import links
@@ -84,7 +85,7 @@ def test_who_comes_back_finds_the_place(page: Any, atlas: Atlas):
 @pytest.mark.parametrize("order", ["value", "number"])
 def test_the_place_stays_while_maps_are_sorted_otherwise(page: Any, order: str):
     page.select_option("select[name=order]", order)
-    page.wait_for_load_state("networkidle")
+    rested(page)
     at(page, 9, 0)
 
 
