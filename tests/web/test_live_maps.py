@@ -186,8 +186,8 @@ def test_a_unit_that_there_is_not_is_refused_in_words(page: Any, served: str, mi
 
 def test_maps_whose_sheet_does_not_come_break_nothing(page: Any, mine: Path):
     page.route("**/*.map.webp", lambda route: route.abort())
-    page.set_input_files("#file", mine)
+    with page.expect_console_message(lambda message: "net::" in message.text):
+        page.set_input_files("#file", mine)
     page.locator(".of-unit").wait_for()
-    page.wait_for_load_state("networkidle")
     assert [line for line in page.watched.wrong if "webp" not in line and "net::" not in line] == []  # none uncaught
     page.watched.wrong.clear()
