@@ -115,7 +115,7 @@ def test_what_the_policy_refuses_would_be_noticed(browser: Any, compared: str, b
     watched = Watched(page, f"{compared}/")
     page.goto(f"{compared}/{links.compare()}")
     assert watched.wrong == []
-    page.evaluate(f"() => {{ {breach}; }}")
-    page.wait_for_timeout(200)
+    with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+        page.evaluate(f"() => {{ {breach}; }}")
     assert any("Content Security Policy" in line for line in watched.wrong)
     context.close()
