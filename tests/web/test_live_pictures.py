@@ -67,6 +67,28 @@ def test_a_picture_can_be_dropped_and_a_frame_of_the_camera_taken(page: Any):
     assert page.locator("#camera").is_visible()
 
 
+STREAMS = """() => {
+  window.streams = [];
+  const { mediaDevices } = navigator, ask = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = (...given) => {
+    const stream = ask(...given);
+    streams.push(stream);
+    return stream;
+  };
+}"""
+ON = """async () => (await Promise.all(streams)).flatMap((each) => each.getTracks())
+  .filter((each) => each.readyState === "live").length"""
+
+
+def test_a_camera_that_is_asked_for_twice_is_turned_off_whole(page: Any):
+    page.evaluate(STREAMS)
+    page.evaluate("() => { for (let n = 0; n < 2; n++) document.getElementById('camera').click(); }")
+    page.locator("#shoot:enabled").wait_for()
+    assert page.evaluate(ON) == 1
+    page.locator("#stop").click()
+    assert page.evaluate(ON) == 0
+
+
 def test_a_bad_picture_is_told_and_a_good_one_is_taken_after_it(page: Any, tmp_path: Path, mine: Path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(picture()[:500])

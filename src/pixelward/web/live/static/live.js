@@ -140,12 +140,17 @@
     camera.hidden = false;
     camera.focus();
   };
+  let allowing = false; // while the browser asks for the camera, or opens it
   camera.addEventListener("click", async () => {
+    if (allowing) return; // a second stream would never be turned off
+    allowing = true;
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
       say("The camera cannot be used. Allow it in the browser, or choose a file.");
       return;
+    } finally {
+      allowing = false;
     }
     viewfinder.hidden = false;
     camera.hidden = true;
