@@ -56,7 +56,8 @@ def test_tiles_of_sheets_of_more_than_ten_columns_lead_to_their_own_hits(browser
     page.goto(f"{tmp_path.as_uri()}/site/{LAYER}")
     hits = atlas["conv1:relu"][3].hits
     sheet = page.locator("#u3 .of.patches")
-    box, natural = sheet.bounding_box(), sheet.locator("img").evaluate("(i) => [i.naturalWidth, i.naturalHeight]")
+    size = "(image) => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"  # it may come late
+    natural, box = sheet.locator("img").evaluate(size), sheet.bounding_box()
     assert box["height"] / box["width"] == pytest.approx(natural[1] / natural[0], rel=0.03)  # of two with a gap between
     sheet.hover(force=True)
     under = (
