@@ -184,10 +184,19 @@ def test_a_unit_that_there_is_not_is_refused_in_words(page: Any, served: str, mi
     assert page.locator(".of-unit").get_attribute("data-channel") == "2"
 
 
-def test_maps_whose_sheet_does_not_come_break_nothing(page: Any, mine: Path):
+def test_maps_whose_sheet_does_not_come_break_nothing_and_that_is_told(page: Any, mine: Path):
+    told = page.locator("#status", has_text="The server does not answer.")
+    held: list[Any] = []
     page.route("**/*.map.webp", lambda route: route.abort())
-    with page.expect_console_message(lambda message: "net::" in message.text):
-        page.set_input_files("#file", mine)
+    page.route("**/live/**/000-conv1-relu/*.html*", lambda route: held.append(route))
+    page.set_input_files("#file", mine)
+    told.wait_for()
+    held[-1].continue_()  # the unit was asked for before: its answer takes back nothing
     page.locator(".of-unit").wait_for()
+    assert told.count() == 1
+    page.unroute("**/live/**/000-conv1-relu/*.html*")
+    page.locator('.maps button[data-channel="2"]').click()
+    unit_shown(page, 2)
+    assert told.count() == 0
     assert [line for line in page.watched.wrong if "webp" not in line and "net::" not in line] == []  # none uncaught
     page.watched.wrong.clear()

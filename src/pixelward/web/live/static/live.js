@@ -21,7 +21,11 @@
 
   const say = (text) => { status.textContent = text; };
   const LOOKING = "The network looks at it …";
-  const unreachable = () => say("The server does not answer. Is it still running?");
+  let failures = 0; // that were told: an answer to what was asked before the last of them does not take it back
+  const unreachable = () => {
+    failures += 1;
+    say("The server does not answer. Is it still running?");
+  };
 
   // Elements that wait for their piece, and for how long now; after LATE milliseconds the status says so too.
   const LATE = 1000;
@@ -43,7 +47,7 @@
     late.delete(target);
     if (!late.size && status.textContent === WORKING) say("");
   };
-  const answered = () => say(late.size ? WORKING : "");
+  const answered = (before) => { if (before === failures) say(late.size ? WORKING : ""); };
 
   // A picture that was refused takes the place of the one before, in the address too.
   const forget = () => {
@@ -67,6 +71,7 @@
     const ours = new AbortController();
     asking.set(target, ours);
     wait(target);
+    const before = failures;
     const end = () => {
       if (asking.get(target) !== ours) return; // another waits for it
       asking.delete(target);
@@ -78,7 +83,7 @@
       const text = await reply.text();
       if (reply.status === 204) return; // another was asked for meanwhile
       end();
-      answered();
+      answered(before);
       htmx.swap(target, text, { swapStyle: "innerHTML" });
       if (options.body && !target.querySelector(".tried")) forget();
     } catch (error) {
@@ -301,7 +306,7 @@
     giveUp(detail.target);
   });
   document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    asking.set(detail.target, { xhr: detail.xhr }); // which htmx would call an error if it were aborted
+    asking.set(detail.target, { xhr: detail.xhr, before: failures }); // htmx would call it an error if it were aborted
     wait(detail.target);
     say(LOOKING);
   });
@@ -309,10 +314,11 @@
     if (asking.get(detail.target)?.xhr !== detail.xhr) detail.shouldSwap = false;
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (asking.get(detail.target)?.xhr !== detail.xhr) return; // another waits for it
+    const ours = asking.get(detail.target);
+    if (ours?.xhr !== detail.xhr) return; // another waits for it
     asking.delete(detail.target);
     rest(detail.target);
-    if (detail.xhr.status !== 204) answered();
+    if (detail.xhr.status !== 204) answered(ours.before);
   });
   document.body.addEventListener("htmx:sendError", unreachable);
 
