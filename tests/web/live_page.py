@@ -97,6 +97,20 @@ def rested(page: Any) -> None:
     page.wait_for_function("() => !document.querySelector('[aria-busy]')")
 
 
+def asked(page: Any, part: str) -> list[Any]:
+    """The requests from now on whose addresses have this part."""
+    found: list[Any] = []
+    page.on("request", lambda sent: part in sent.url and found.append(sent))
+    return found
+
+
+def all_answered(sent: list[Any]) -> None:
+    """Wait until requests are answered or given up. (A page that was idle once stays so for Playwright.)"""
+    assert len(sent) > 1
+    for each in sent:
+        each.response()
+
+
 def unit_shown(page: Any, channel: int) -> Any:
     found = page.locator(f'.of-unit[data-channel="{channel}"]')
     found.wait_for()

@@ -12,6 +12,8 @@ from PIL import Image
 from live_atlas import LAYERS
 from live_page import (  # noqa: F401
     Held,
+    all_answered,
+    asked,
     atlas_once,
     mine_once,
     net_once,
@@ -89,14 +91,16 @@ def test_a_newer_click_wins(page: Any, mine: Path):
     page.set_input_files("#file", mine)
     settled(page)
     held: list[Any] = []
+    sent = asked(page, "/000-conv1-relu/")
     page.route("**/live/**/000-conv1-relu/*.html*", lambda route: held.append(route))
     for channel in (3, 1, 2):
         with page.expect_request(f"**/live/**/{channel}.html*"):
             page.locator(f'.maps button[data-channel="{channel}"]').click()
     assert page.locator("#unit").get_attribute("aria-busy") == "true"
-    held[-1].continue_()  # the page has given up the others
+    for route in reversed(held):  # the page has given up all but the last
+        route.continue_()
     unit_shown(page, 2)
-    page.wait_for_load_state("networkidle")
+    all_answered(sent)
     assert page.locator(".of-unit").get_attribute("data-channel") == "2"
     assert page.locator("#unit").get_attribute("aria-busy") is None
 
@@ -110,6 +114,7 @@ def test_of_two_quick_changes_of_the_layer_only_the_newer_is_shown(page: Any, ne
         " if (window.seen.at(-1) !== sheet) window.seen.push(sheet); })"
         ".observe(document.getElementById('maps'), { childList: true }); }"
     )
+    sent = asked(page, "/maps.html")
     net.open.clear()
     try:
         for record in (atlas.layers[1], atlas.layers[2]):
@@ -117,7 +122,7 @@ def test_of_two_quick_changes_of_the_layer_only_the_newer_is_shown(page: Any, ne
     finally:
         net.open.set()
     page.locator(".of-unit h2", has_text=atlas.layers[2].address).wait_for()
-    page.wait_for_load_state("networkidle")
+    all_answered(sent)
     (only,) = page.evaluate("window.seen")
     assert atlas.layers[2].slug in only
     first = page.locator(".maps button").first.get_attribute("data-channel")

@@ -9,6 +9,8 @@ import pytest
 from live_page import (  # noqa: F401
     REFUSED,
     Held,
+    all_answered,
+    asked,
     atlas_once,
     mine_once,
     net_once,
@@ -37,6 +39,7 @@ def test_the_same_unit_is_shown_of_the_next_picture(page: Any, served: str, mine
 
 def test_a_newer_picture_wins(page: Any, net: Held, mine: Path):
     page.locator(".drop").wait_for()
+    sent = asked(page, "/live/pictures")
     net.open.clear()
     try:
         page.set_input_files("#file", mine)
@@ -45,7 +48,7 @@ def test_a_newer_picture_wins(page: Any, net: Held, mine: Path):
     finally:
         net.open.set()
     settled(page, "2 <b>.png")
-    page.wait_for_load_state("networkidle")
+    all_answered(sent)
     assert page.locator(".taken h2").first.inner_text() == "2 <b>.png"
 
 
