@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pixelward.core.devices import moved
 from pixelward.core.fields import Box, Extent
-from pixelward.core.groups import Groups, along, sent_to, shape
-from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches
-from pixelward.core.plan import Plan
+from pixelward.core.folding import Folding
+from pixelward.core.groups import Groups, along, shape
+from pixelward.core.path import Crossing, calls_nodes, in_front, path, reaches, sent_to
+from pixelward.core.plan import Plan, Step
 from pixelward.core.project import follow
 from pixelward.core.regions import Regions
 from pixelward.core.rules import DECONVNET, RuleSet
@@ -23,8 +24,9 @@ from pixelward.core.windows import cut, of_pictures
 class Descent:
     """How hits of a traced layer go down by a table of rules, in its plan and in all that a recorder makes of that."""
 
-    def __init__(self, plan: Plan, target: Target, rules: RuleSet = DECONVNET) -> None:
-        """Raises PixelwardError for a step without a rule, and for a layer whose units cannot be told."""
+    def __init__(self, plan: Plan, target: Target, rules: RuleSet = DECONVNET, folding: Folding | None = None) -> None:
+        """folding: of the plan, shared by its layers; None to leave its steps as they are. Raises PixelwardError for a
+        step without a rule, and for a layer whose units cannot be told."""
         if target.unclear is not None:
             raise target.unclear
         self._target, self.device = target, target.activations.device
@@ -36,9 +38,10 @@ class Descent:
             height, width = target.activations.shape[2:]
             self._regions = Regions((height, width), self._boxes[0], _size(plan))
         self._front = in_front(plan, target.value, crossed)
-        # By the numbers of the steps, so that what these recorded of one batch is not kept.
-        numbers = {id(step): number for number, step in enumerate(plan.steps)}
-        self._way = [(numbers[id(crossing.step)], crossing.rule, crossing.sent) for crossing in crossed]
+        # By the numbers of the steps, so that what these recorded of one batch is not kept; folded ones record nothing.
+        numbers = {step: number for number, step in enumerate(plan.steps)}
+        way = crossed if folding is None else folding.along(crossed)
+        self._way = [(numbers.get(crossing.step, crossing.step), crossing.rule, crossing.sent) for crossing in way]
 
     def regions(self, positions: Tensor) -> Tensor:
         """Numbers, (n,) int64, of the parts of the map in which hits at positions, (n, 2) int64, lie: those that share
@@ -87,7 +90,9 @@ class Descent:
             return self._in_pictures(plan, crossed, place, pictures, seeds)
 
     def _along(self, plan: Plan) -> list[Crossing]:
-        return [Crossing(plan.steps[number], rule, sent) for number, rule, sent in self._way]
+        return [
+            Crossing(step if isinstance(step, Step) else plan.steps[step], rule, sent) for step, rule, sent in self._way
+        ]
 
     def _windows_of(self, plan: Plan, region: int | None) -> Mapping[int, Extent] | None:
         """The windows of the hits of a region, None for all together; None where these go down on whole pictures."""

@@ -8,7 +8,7 @@ largest signal below it has a bound; what waits where they part, and what has ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from pixelward.core.devices import is_near
 from pixelward.core.fields import Extent
 from pixelward.core.memory import at_once
-from pixelward.core.path import Crossing
+from pixelward.core.path import Crossing, sent_to
 from pixelward.core.plan import Plan
 from pixelward.core.project import follow_part
 from pixelward.errors import PixelwardError
@@ -87,12 +87,6 @@ def _refuse_lost(down: Tensor, hits: slice) -> None:
 def _part(hits: slice, first: int, most: int) -> slice:
     start = hits.start + first
     return slice(start, min(start + most, hits.stop))
-
-
-def sent_to(crossing: Crossing) -> Iterator[int]:
-    """The values that a crossing sends a signal to; what is kept fixed gets none, and has no window."""
-    inputs = zip(crossing.step.inputs, crossing.sent, strict=True)
-    return (number for number, sent in inputs if number is not None and sent is not None)
 
 
 def shape(plan: Plan, number: int, boxes: Boxes | None) -> tuple[int, ...]:

@@ -34,6 +34,12 @@ Met = Crossing | Refusal
 Judge = Callable[[Step], tuple[Met, Met]]
 
 
+def sent_to(crossing: Crossing) -> Iterator[int]:
+    """The values that a crossing sends a signal to; what is kept fixed gets none, and has no window."""
+    inputs = zip(crossing.step.inputs, crossing.sent, strict=True)
+    return (number for number, sent in inputs if number is not None and sent is not None)
+
+
 def judge(rules: RuleSet) -> Judge:
     """Of a step, what a signal meets at it, and what within a gate or statistic; each step is judged once."""
 

@@ -19,6 +19,7 @@ from pixelward.core import sparse
 from pixelward.core.descent import Descent
 from pixelward.core.devices import is_near, moved, returning
 from pixelward.core.fields import Box
+from pixelward.core.folding import Folding
 from pixelward.core.memory import at_once, fitting, taken
 from pixelward.core.plan import Plan
 from pixelward.core.recorder import Recorder
@@ -79,6 +80,7 @@ class Projector:
         self._shape: torch.Size | None = None  # of the pictures that it serves
         self._pictures = PICTURES  # whose hits go down together
         self._descents: dict[str, Descent] = {}
+        self._folding: Folding | None = None  # of the recorder's plan
         self._hits: dict[tuple[str, int | None], int] = {}  # that go down at once, by layer and region
 
     def project(self, pictures: Tensor, hits: Mapping[str, Chosen]) -> Iterator[Sent]:
@@ -109,6 +111,8 @@ class Projector:
         recorder = Recorder(self._net, self._addresses, self._table, picture)
         most = together(picture.shape[1:])
         self._pictures = 1 if recorder.needs_all else most
+        # Scaled weights take as much memory as the network's own.
+        self._folding = None if recorder.needs_all or self._half is not None else Folding()
         if not recorder.needs_all and self._half is not None:
             one = taken(lambda: recorder.plan(picture), picture.device)
             self._pictures = at_once(fitting(self._half, one, "the pass of a picture"), one, most)
@@ -128,7 +132,7 @@ class Projector:
         for address, chosen in hits.items():
             target = targets[address]
             if address not in self._descents:
-                self._descents[address] = Descent(plan, target, self._table)
+                self._descents[address] = Descent(plan, target, self._table, self._folding)
             descent = self._descents[address]
             values = _held(target, chosen, traced)
             for rows in self._batches(plan, descent, address, chosen):
