@@ -115,8 +115,8 @@ In use, for the galleries:
   stride, then as one product of all places with all weights, added up in as many slices as the kernel has places; now
   as one convolution along the rows, added up in as many slices as strides begin in its rows. A step from few places,
   and one of single pixels: a product.
-- A norm by learnt statistics above a convolution taken into its weights, which are scaled once for all layers; not under
-  a bound on memory, for they are kept beside the network's own.
+- A norm by learnt statistics above a convolution taken into its weights, which are scaled once for all layers; not
+  under a bound on memory, for they are kept beside the network's own.
 - Unpooling in one pass, by flat places; switches read off autograd's record by a table of differences in the place of
   divisions.
 - A response norm as a sum of slices of its channels, a few pictures at a time, in the place of torch's pool over three
