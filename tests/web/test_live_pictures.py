@@ -16,6 +16,7 @@ from live_page import (  # noqa: F401
     net_once,
     page_opened,
     picture,
+    rested,
     served_once,
     settled,
     unit_shown,
@@ -111,6 +112,25 @@ def test_a_bad_picture_is_told_and_a_good_one_is_taken_after_it(page: Any, tmp_p
     page.locator("#status", has_text="more than are taken").wait_for()
     assert [line for line in page.watched.wrong if not REFUSED.match(line)] == []
     page.watched.wrong.clear()
+
+
+def test_what_is_told_of_a_picture_stays_while_the_one_before_is_answered(page: Any, net: Held, mine: Path):
+    status = page.locator("#status")
+    net.open.clear()
+    try:
+        with page.expect_request("**/live/pictures*"):
+            page.set_input_files("#file", mine)
+        page.evaluate("document.getElementById('answer').dataset.bytes = '100'")
+        page.set_input_files("#file", mine)
+        status.filter(has_text="more than are taken").wait_for()
+    finally:
+        net.open.set()
+    settled(page)
+    rested(page)
+    assert "more than are taken" in status.inner_text()
+    page.locator('.maps button[data-channel="3"]').click()
+    unit_shown(page, 3)
+    assert status.inner_text() == ""
 
 
 def test_a_picture_that_is_not_kept_any_more_is_told(page: Any, mine: Path):

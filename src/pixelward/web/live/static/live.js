@@ -21,11 +21,16 @@
 
   const say = (text) => { status.textContent = text; };
   const LOOKING = "The network looks at it …";
-  let failures = 0; // that were told: an answer to what was asked before the last of them does not take it back
-  const unreachable = () => {
-    failures += 1;
-    say("The server does not answer. Is it still running?");
+  // What is told stays until something is chosen again: no answer to what was asked before takes it back.
+  let told = false;
+  const tell = (text) => {
+    told = true;
+    say(text);
   };
+  for (const done of ["change", "click", "drop", "keydown", "paste", "submit"]) {
+    document.addEventListener(done, () => { told = false; }, true);
+  }
+  const unreachable = () => tell("The server does not answer. Is it still running?");
 
   // Elements that wait for their piece, and for how long now; after LATE milliseconds the status says so too.
   const LATE = 1000;
@@ -47,7 +52,7 @@
     late.delete(target);
     if (!late.size && status.textContent === WORKING) say("");
   };
-  const answered = (before) => { if (before === failures) say(late.size ? WORKING : ""); };
+  const answered = () => { if (!told) say(late.size ? WORKING : ""); };
 
   // A picture that was refused takes the place of the one before, in the address too.
   const forget = () => {
@@ -71,7 +76,6 @@
     const ours = new AbortController();
     asking.set(target, ours);
     wait(target);
-    const before = failures;
     const end = () => {
       if (asking.get(target) !== ours) return; // another waits for it
       asking.delete(target);
@@ -83,7 +87,7 @@
       const text = await reply.text();
       if (reply.status === 204) return; // another was asked for meanwhile
       end();
-      answered(before);
+      answered();
       htmx.swap(target, text, { swapStyle: "innerHTML" });
       if (options.body && !target.querySelector(".tried")) forget();
     } catch (error) {
@@ -99,7 +103,7 @@
 
   const send = (picture, name) => {
     if (picture.size > Number(answer.dataset.bytes)) {
-      say(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
+      tell(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
       return;
     }
     say(LOOKING);
@@ -125,7 +129,7 @@
     drop.classList.remove("over");
     const dropped = event.dataTransfer.files[0];
     if (dropped) send(dropped, dropped.name);
-    else say("That was no file. Save the picture first, then drop the file here.");
+    else tell("That was no file. Save the picture first, then drop the file here.");
   });
   document.addEventListener("paste", (event) => {
     const pasted = event.clipboardData.files[0];
@@ -152,7 +156,7 @@
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
-      say("The camera cannot be used. Allow it in the browser, or choose a file.");
+      tell("The camera cannot be used. Allow it in the browser, or choose a file.");
       return;
     } finally {
       allowing = false;
@@ -165,7 +169,7 @@
     } catch {
       if (!video.srcObject) return; // turned off meanwhile
       turnOff();
-      say("The camera gives no picture. Choose a file instead.");
+      tell("The camera gives no picture. Choose a file instead.");
       return;
     }
     byId("shoot").disabled = false;
@@ -306,7 +310,7 @@
     giveUp(detail.target);
   });
   document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    asking.set(detail.target, { xhr: detail.xhr, before: failures }); // htmx would call it an error if it were aborted
+    asking.set(detail.target, { xhr: detail.xhr }); // which htmx would call an error if it were aborted
     wait(detail.target);
     say(LOOKING);
   });
@@ -314,11 +318,10 @@
     if (asking.get(detail.target)?.xhr !== detail.xhr) detail.shouldSwap = false;
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    const ours = asking.get(detail.target);
-    if (ours?.xhr !== detail.xhr) return; // another waits for it
+    if (asking.get(detail.target)?.xhr !== detail.xhr) return; // another waits for it
     asking.delete(detail.target);
     rest(detail.target);
-    if (detail.xhr.status !== 204) answered(ours.before);
+    if (detail.xhr.status !== 204) answered();
   });
   document.body.addEventListener("htmx:sendError", unreachable);
 
