@@ -80,14 +80,18 @@ def picture(seed=1, dtype=torch.float64, count=1):
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", FOLDED)
-def test_a_scale_above_a_convolution_is_folded(name):
+def test_a_scale_above_a_convolution_is_folded(name, dtype):
     forward, number = FOLDED[name]
-    way = crossed(Net(forward), picture())
+    way = crossed(Net(forward, dtype=dtype), picture(dtype=dtype))
     once = Folding()
     short = once.along(way)
     assert len(way) - len(short) == number
     assert [each.step for each in once.along(way)] == [each.step for each in short]  # made once
+    weights = [each.step.weight for each in short if each.step.weight is not None and each not in way]
+    assert len(weights) == number
+    assert all(weight.dtype == dtype and not weight.requires_grad for weight in weights)
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -100,6 +104,20 @@ def test_what_else_meets_the_signal_keeps_a_scale_a_step_of_its_own(name):
 def test_weights_of_few_digits_are_left_alone(dtype):
     way = crossed(Net(residual, dtype=dtype), picture(dtype=dtype))
     assert Folding().along(way) == way
+
+
+@pytest.mark.parametrize(("weight", "scale"), [(1e20, 1e20), (1e-20, 1e-20), (1e-30, 1e-30)])
+def test_numbers_whose_product_has_no_room_in_a_weight_are_multiplied_one_by_one(weight, scale):
+    """What is above or below them may bring a signal back into range."""
+    net = Net(FOLDED["a stem"][0], dtype=torch.float32)
+    with torch.no_grad():
+        net.stem.weight.fill_(weight)
+        net.norm.weight.fill_(scale)
+    way = crossed(net, picture(dtype=torch.float32))
+    assert Folding().along(way) == way
+    with torch.no_grad():
+        net.norm.weight.zero_()  # a zero is one
+    assert len(Folding().along(crossed(net, picture(dtype=torch.float32)))) == len(way) - 1
 
 
 def test_a_rule_of_ones_own_is_called():
@@ -159,11 +177,15 @@ def test_signals_are_those_of_a_way_that_is_not_folded():
     assert difference(other, one) < 1e-14
 
 
-@pytest.mark.parametrize("memory", [None, 1e9])
-def test_under_a_bound_on_memory_weights_are_kept_once(monkeypatch, memory):
-    made, one = [], folding._one
-    monkeypatch.setattr(folding, "_one", lambda *steps: made.append(steps) or one(*steps))
+@pytest.mark.parametrize(
+    ("memory", "table", "number"), [(None, rules.DECONVNET, 3), (1e9, rules.DECONVNET, 0), (None, rules.GUIDED, 0)]
+)
+def test_weights_are_kept_once_under_a_bound_on_memory_and_where_each_picture_has_its_plan(
+    monkeypatch, memory, table, number
+):
+    met, one = [], folding._folded
+    monkeypatch.setattr(folding, "_folded", lambda *steps: met.append(steps) or one(*steps))
     zeros = torch.zeros(1, dtype=torch.int64)
     chosen = Chosen(zeros, zeros.new_zeros(1, 2), zeros, torch.ones(1, dtype=torch.float64))
-    list(Projector(Net(residual), ["end"], memory=memory).project(picture(), {"end": chosen}))
-    assert len(made) == (3 if memory is None else 0)
+    list(Projector(Net(residual), ["end"], table, memory).project(picture(), {"end": chosen}))
+    assert len(met) == number

@@ -12,59 +12,64 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from pixelward.core import rules
 from pixelward.core.path import Crossing, sent_to
-from pixelward.core.plan import MAPS, Step
+from pixelward.core.plan import Step
 
-_CONSTANT = frozenset({rules.BATCH_NORM, rules.SCALE})  # kinds whose factors are the same for every picture
-_DTYPES = frozenset({torch.float32, torch.float64})  # a product of weights with fewer digits, or less range, loses some
+_KINDS = frozenset({rules.BATCH_NORM, rules.SCALE})  # whose factors are the same for every picture
+_DTYPES = frozenset({torch.float32, torch.float64})  # a product of weights with fewer digits loses some of these
 
 
 class Folding:
     """Folds paths through the steps of a plan: each two of these become one once, whichever layers are above."""
 
     def __init__(self) -> None:
-        self._folded: dict[tuple[Step, Step], Step] = {}
+        self._folded: dict[tuple[Step, Step], Step | None] = {}
 
     def along(self, path: Sequence[Crossing]) -> list[Crossing]:
         """The same path, without scales from which all of a signal goes on to a convolution that gets no other."""
         makers = {number: crossing for crossing in path for number in crossing.step.outputs if number is not None}
         arriving = Counter(number for crossing in path for number in sent_to(crossing))
-        above: dict[Crossing, Crossing] = {}  # of convolutions, the scale
+        replaced: dict[Crossing, Crossing | None] = {}
         for crossing in path:
-            numbers = list(sent_to(crossing))
-            below = makers.get(numbers[0]) if len(numbers) == 1 and arriving[numbers[0]] == 1 else None
-            if below is not None and _fold(crossing, below):
-                above[below] = crossing
-        gone = set(above.values())
-        return [self._below(above.get(crossing), crossing) for crossing in path if crossing not in gone]
+            for number in sent_to(crossing):
+                below = makers.get(number)
+                if below is None or arriving[number] > 1:
+                    continue
+                step = self._step(crossing, below)
+                if step is not None:
+                    replaced[crossing], replaced[below] = None, replace(below, step=step)
+        folded = (replaced.get(crossing, crossing) for crossing in path)
+        return [crossing for crossing in folded if crossing is not None]
 
-    def _below(self, scale: Crossing | None, crossing: Crossing) -> Crossing:
-        if scale is None:
-            return crossing
-        both = scale.step, crossing.step
-        if both not in self._folded:
-            self._folded[both] = _one(*both)
-        return replace(crossing, step=self._folded[both])
+    def _step(self, scale: Crossing, convolution: Crossing) -> Step | None:
+        """What does the same as both; None where one of them is something else, or has a rule of the user's."""
+        if scale.rule is not rules.scale or convolution.rule is not rules.filter_down:
+            return None
+        steps = scale.step, convolution.step
+        if steps not in self._folded:
+            self._folded[steps] = _folded(*steps)
+        return self._folded[steps]
 
 
-def _fold(scale: Crossing, convolution: Crossing) -> bool:
-    """Whether one step can do what both do."""
-    above, below = scale.step, convolution.step
-    ruled = scale.rule is rules.scale and convolution.rule is rules.filter_down
-    if not ruled or above.kind not in _CONSTANT or above.factors is None or above.undo is not None:
-        return False
-    weight, maps = below.weight, above.axes == below.axes == MAPS and len(above.made) == 4
-    if weight is None or below.geometry is None or weight.dtype not in _DTYPES or not maps:
-        return False
+def _folded(scale: Step, convolution: Step) -> Step | None:
+    weight, factors = convolution.weight, scale.factors
+    if scale.kind not in _KINDS or not factors or weight is None or weight.dtype not in _DTYPES:
+        return None
     each = (1, len(weight), 1, 1)
-    return all(factor.dtype == weight.dtype and factor.shape in (each, ()) for factor in above.factors)
+    if any(factor.dim() and (factor.shape != each or factor.dtype != weight.dtype) for factor in factors):
+        return None
+    factor = math.prod((f.reshape(-1, 1, 1, 1) if f.dim() else f for f in factors), start=weight.new_ones(()))
+    scaled = (weight * factor).detach()
+    if not _is_whole(scaled, (weight != 0) & (factor != 0)):
+        return None
+    return replace(convolution, outputs=scale.outputs, output_shapes=scale.output_shapes, weight=scaled, forms={})
 
 
-def _one(scale: Step, convolution: Step) -> Step:
-    if convolution.weight is None or scale.factors is None:
-        raise LookupError("no scale over a convolution")
-    factor = math.prod((f.reshape(-1, 1, 1, 1) for f in scale.factors), start=convolution.weight.new_ones(()))
-    weight = (convolution.weight * factor).detach()
-    return replace(convolution, outputs=scale.outputs, output_shapes=scale.output_shapes, weight=weight, forms={})
+def _is_whole(product: Tensor, is_there: Tensor) -> bool:
+    """Whether no number of a product became too large, or so small that it lost digits; a signal between both might
+    have kept it in range."""
+    size = product.abs()
+    return bool((((size >= torch.finfo(product.dtype).tiny) == is_there) & size.isfinite()).all())

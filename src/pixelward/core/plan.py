@@ -89,7 +89,8 @@ class Step:
     margins: (top, bottom, left, right) samples to add to the footprint of the output to get the input map; negative
     ones cut. Zero in a window.
     widening: for windows only, per input, the margins from what arrives there to the window of the input value.
-    weight, groups: of a convolution, as torch keeps them. forms: other forms of the weight (`kept_form`).
+    weight, groups: of a convolution, as torch keeps them; where it was folded (`folding.py`) the weight is scaled.
+    forms: other forms of the weight (`kept_form`).
     switches: of a max-pool with a geometry, (N, C, h, w) int: which place of its window held the maximum, in row-major
     order; of another, flat places in the input map. middles: likewise, the window's middle place.
     winners: of a maximum, per input, bool and shaped like it: True where it held the maximum.

@@ -111,7 +111,7 @@ class Projector:
         recorder = Recorder(self._net, self._addresses, self._table, picture)
         most = together(picture.shape[1:])
         self._pictures = 1 if recorder.needs_all else most
-        # Scaled weights take as much memory as the network's own.
+        # Scaled weights take as much memory as the network's own, and serve one plan, not each picture's.
         self._folding = None if recorder.needs_all or self._half is not None else Folding()
         if not recorder.needs_all and self._half is not None:
             one = taken(lambda: recorder.plan(picture), picture.device)
