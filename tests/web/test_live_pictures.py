@@ -93,6 +93,34 @@ def test_a_camera_that_is_asked_for_twice_is_turned_off_whole(page: Any):
     assert page.evaluate(ON) == 0
 
 
+def test_a_camera_that_was_never_answered_can_be_asked_for_again(page: Any):
+    page.evaluate(
+        "() => { const { mediaDevices } = navigator, ask = mediaDevices.getUserMedia.bind(mediaDevices);"
+        " let first = true;"
+        " mediaDevices.getUserMedia = (...given) => {"
+        "   if (!first) return ask(...given);"
+        "   first = false; return new Promise(() => {}); }; }"
+    )
+    page.locator("#camera").click()
+    assert page.locator("#viewfinder").is_hidden()
+    page.locator("#camera").click()
+    page.locator("#shoot:enabled").wait_for()
+    page.locator("#stop").click()
+
+
+def test_what_is_told_of_a_camera_goes_when_it_is_asked_for_again(page: Any):
+    page.evaluate(
+        "() => { const { mediaDevices } = navigator; window.ask = mediaDevices.getUserMedia.bind(mediaDevices);"
+        " mediaDevices.getUserMedia = () => Promise.reject(new Error('no')); }"
+    )
+    page.locator("#camera").click()
+    page.locator("#status", has_text="cannot be used").wait_for()
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = window.ask; }")
+    page.locator("#camera").click()
+    page.locator("#shoot:enabled").wait_for()
+    assert page.locator("#status").inner_text() == ""
+
+
 def test_a_bad_picture_is_told_and_a_good_one_is_taken_after_it(page: Any, tmp_path: Path, mine: Path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(picture()[:500])
@@ -123,6 +151,7 @@ def test_what_is_told_of_a_picture_stays_while_the_one_before_is_answered(page: 
         page.evaluate("document.getElementById('answer').dataset.bytes = '100'")
         page.set_input_files("#file", mine)
         status.filter(has_text="more than are taken").wait_for()
+        page.keyboard.press("Shift")
     finally:
         net.open.set()
     settled(page)

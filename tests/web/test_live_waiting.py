@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from live_page import Held, atlas_once, mine_once, net_once, page_opened, served_once, settled, unit_shown  # noqa: F401
+from live_page import Held, atlas_once, mine_once, net_once, page_opened, rested, served_once, settled, unit_shown  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -88,6 +88,26 @@ def test_a_number_that_is_given_before_the_maps_came_is_of_a_unit_among_them(pag
         assert told == "There is no unit 99999: conv2 has units 0 to 5."
         first = page.locator(".maps button").first.get_attribute("data-channel")
         assert page.locator(".of-unit").get_attribute("data-channel") == first
+
+
+def test_a_number_of_no_unit_that_is_given_early_leaves_the_chosen_unit(page: Any, mine: Path):
+    page.set_input_files("#file", mine)
+    settled(page)
+    last = page.locator(".maps button").last
+    channel = last.get_attribute("data-channel")
+    last.click()
+    unit_shown(page, int(channel))
+    held: list[Any] = []
+    page.route("**/live/**/maps.html*", lambda route: held.append(route))
+    with page.expect_request("**/live/**/maps.html*"):
+        page.locator("#choice [name=order]").select_option("number")
+    page.locator("input[name=unit]").fill("99999")
+    page.keyboard.press("Enter")
+    held[-1].continue_()
+    page.locator("#no-unit", has_text="There is no unit 99999").wait_for()
+    rested(page)
+    assert page.locator(".of-unit").get_attribute("data-channel") == channel
+    assert page.locator(".maps [aria-pressed=true]").get_attribute("data-channel") == channel
 
 
 @pytest.mark.parametrize("first", ["upload", "sample"])

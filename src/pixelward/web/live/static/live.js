@@ -20,17 +20,24 @@
   };
 
   const say = (text) => { status.textContent = text; };
-  const LOOKING = "The network looks at it …";
   // What is told stays until something is chosen again: no answer to what was asked before takes it back.
   let told = false;
   const tell = (text) => {
     told = true;
     say(text);
   };
-  for (const done of ["change", "click", "drop", "keydown", "paste", "submit"]) {
-    document.addEventListener(done, () => { told = false; }, true);
-  }
-  const unreachable = () => tell("The server does not answer. Is it still running?");
+  const listen = () => {
+    if (told) say("");
+    told = false;
+  };
+  document.addEventListener("click", (event) => { if (event.target.closest("button, #place")) listen(); }, true);
+  for (const done of ["change", "drop", "paste", "submit"]) document.addEventListener(done, listen, true);
+  const looking = () => {
+    told = false;
+    say("The network looks at it …");
+  };
+  const UNREACHABLE = "The server does not answer. Is it still running?";
+  const unreachable = () => tell(UNREACHABLE);
 
   // Elements that wait for their piece, and for how long now; after LATE milliseconds the status says so too.
   const LATE = 1000;
@@ -106,7 +113,7 @@
       tell(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
       return;
     }
-    say(LOOKING);
+    looking();
     ask(answer, `${answer.dataset.upload}?name=${encodeURIComponent(name)}`, { method: "POST", body: picture });
   };
 
@@ -149,17 +156,17 @@
     camera.hidden = false;
     camera.focus();
   };
-  let allowing = false; // while the browser asks for the camera, or opens it
   camera.addEventListener("click", async () => {
-    if (allowing) return; // a second stream would never be turned off
-    allowing = true;
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      if (video.srcObject) { // asked for twice, before it was allowed
+        stream.getTracks().forEach((track) => track.stop());
+        return;
+      }
+      video.srcObject = stream;
     } catch {
       tell("The camera cannot be used. Allow it in the browser, or choose a file.");
       return;
-    } finally {
-      allowing = false;
     }
     viewfinder.hidden = false;
     camera.hidden = true;
@@ -301,6 +308,7 @@
     const place = event.target.closest("#place");
     if (!step || !place || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
+    listen();
     move(place, Number(place.dataset.y) + step[0], Number(place.dataset.x) + step[1]);
   });
 
@@ -312,7 +320,7 @@
   document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
     asking.set(detail.target, { xhr: detail.xhr }); // which htmx would call an error if it were aborted
     wait(detail.target);
-    say(LOOKING);
+    looking();
   });
   document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (asking.get(detail.target)?.xhr !== detail.xhr) detail.shouldSwap = false;
@@ -331,7 +339,7 @@
       const reply = await fetch(root.dataset.sheet, { headers: { "x-pixelward-page": page, "hx-request": "true" } });
       return reply.status === 200 ? await createImageBitmap(await reply.blob()) : null; // 204: a newer question
     } catch {
-      unreachable();
+      if (root.isConnected) unreachable();
       return null;
     }
   };
@@ -352,6 +360,7 @@
 
   const shows = { // what is done with a panel once it is there
     tried: (root) => {
+      if (status.textContent === UNREACHABLE) listen(); // that was of the picture before
       if (root.dataset.token !== token) chosen.place = null;
       token = root.dataset.token;
       remember();
@@ -369,14 +378,16 @@
       const { layer } = root.dataset;
       const same = chosen.layer === null || chosen.layer === layer;
       Object.assign(chosen, { layer, order: choice.order.value, scale: choice.scale.value });
-      byId("no-unit").textContent = "";
       currentMaps = root;
-      const place = earlyNumber === null ? chosen.place : null;
-      const number = earlyNumber ?? (same ? chosen.channel : null);
+      byId("no-unit").textContent = "";
+      const early = earlyNumber !== null && mapOf(root, earlyNumber);
+      const why = byId("no-unit").textContent; // there is no such unit
       earlyNumber = null;
-      const map = number !== null && mapOf(root, number);
-      if (map) reveal(root, map, placeOf(root, place));
+      const before = !early && same && chosen.channel !== null && mapOf(root, chosen.channel);
+      if (early) reveal(root, early);
+      else if (before) reveal(root, before, placeOf(root, chosen.place));
       else choose(root.querySelector(".maps button"));
+      if (why) byId("no-unit").textContent = why;
     },
     "of-unit": (root) => {
       byId("spoken").textContent = root.dataset.told;
@@ -389,7 +400,7 @@
   });
 
   if (token) {
-    say(LOOKING);
+    looking();
     ask(answer, answer.dataset.tried.replace("TOKEN", encodeURIComponent(token)));
   }
 }
