@@ -194,7 +194,8 @@ def test_maps_whose_sheet_does_not_come_break_nothing_and_that_is_told(page: Any
     held: list[Any] = []
     page.route("**/*.map.webp", lambda route: route.abort())
     page.route("**/live/**/000-conv1-relu/*.html*", lambda route: held.append(route))
-    page.set_input_files("#file", mine)
+    with page.expect_request("**/live/**/000-conv1-relu/*.html*"):
+        page.set_input_files("#file", mine)
     told.wait_for()
     held[-1].continue_()  # the unit was asked for before: its answer takes back nothing
     page.locator(".of-unit").wait_for()

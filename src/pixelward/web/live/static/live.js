@@ -26,13 +26,13 @@
     told = true;
     say(text);
   };
-  const listen = () => {
+  const takeBack = () => {
     if (told) say("");
     told = false;
   };
-  document.addEventListener("click", (event) => { if (event.target.closest("button, #place")) listen(); }, true);
-  for (const done of ["change", "drop", "paste", "submit"]) document.addEventListener(done, listen, true);
-  const looking = () => {
+  document.addEventListener("click", (event) => { if (event.target.closest("button, #place")) takeBack(); }, true);
+  for (const done of ["change", "drop", "paste", "submit"]) document.addEventListener(done, takeBack, true);
+  const sayLooking = () => {
     told = false;
     say("The network looks at it …");
   };
@@ -113,7 +113,7 @@
       tell(`${name || "This picture"} has ${(picture.size / 1e6).toFixed(0)} MB, more than are taken. Save it smaller, and try that.`);
       return;
     }
-    looking();
+    sayLooking();
     ask(answer, `${answer.dataset.upload}?name=${encodeURIComponent(name)}`, { method: "POST", body: picture });
   };
 
@@ -308,7 +308,7 @@
     const place = event.target.closest("#place");
     if (!step || !place || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    listen();
+    takeBack();
     move(place, Number(place.dataset.y) + step[0], Number(place.dataset.x) + step[1]);
   });
 
@@ -320,7 +320,7 @@
   document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
     asking.set(detail.target, { xhr: detail.xhr }); // which htmx would call an error if it were aborted
     wait(detail.target);
-    looking();
+    sayLooking();
   });
   document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (asking.get(detail.target)?.xhr !== detail.xhr) detail.shouldSwap = false;
@@ -360,7 +360,7 @@
 
   const shows = { // what is done with a panel once it is there
     tried: (root) => {
-      if (status.textContent === UNREACHABLE) listen(); // that was of the picture before
+      if (status.textContent === UNREACHABLE) takeBack(); // that was of the picture before
       if (root.dataset.token !== token) chosen.place = null;
       token = root.dataset.token;
       remember();
@@ -400,7 +400,7 @@
   });
 
   if (token) {
-    looking();
+    sayLooking();
     ask(answer, answer.dataset.tried.replace("TOKEN", encodeURIComponent(token)));
   }
 }
